@@ -1,0 +1,1 @@
+"""Settings, logging, metrics and connections, set up the same way in every service."""

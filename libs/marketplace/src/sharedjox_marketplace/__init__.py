@@ -1,0 +1,1 @@
+"""The marketplace's rules, ledger and actions, without HTTP."""

@@ -1,0 +1,1 @@
+"""The transactional outbox: append in the caller's transaction, relay in commit order."""

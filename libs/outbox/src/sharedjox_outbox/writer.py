@@ -1,0 +1,87 @@
+"""Appending events in the caller's transaction.
+
+The state change and its events commit together or not at all. Order: `append` takes one advisory lock for each channel
+(in sorted order, so two transactions cannot wait for each other in a circle) and holds it until the transaction ends;
+row ids of a channel are therefore assigned in commit order, which a sequence alone does not promise. Call it last in
+the transaction: from then until the commit, other writers of the same channel wait.
+"""
+
+from __future__ import annotations
+
+import uuid
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sharedjox_contracts.codec import encode_json_text
+from sharedjox_contracts.events import Payload
+from sqlalchemy import BigInteger, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from .schema import SHARDS
+
+_LOCK_NAMESPACE = 0x5B0  # first half of the advisory lock pair; the second is the channel's hash
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEvent:
+    """One domain event and the channels it goes to."""
+
+    payload: Payload
+    channels: tuple[str, ...]
+    event_id: uuid.UUID = field(default_factory=uuid.uuid4)
+    except_socket_id: str | None = None
+    request_id: str | None = None
+    traceparent: str | None = None
+
+
+def shard_of(channel: str) -> int:
+    """The shard of a channel: stable over processes and releases."""
+    return zlib.crc32(channel.encode()) % SHARDS
+
+
+def _lock_number(channel: str) -> int:
+    return zlib.crc32(channel.encode()) - 2**31  # a signed 32-bit integer, as pg_advisory_xact_lock(int, int) wants
+
+
+_LOCK = text(
+    "SELECT pg_advisory_xact_lock(:namespace, number) FROM unnest(CAST(:numbers AS integer[])) AS number"
+)
+_INSERT = text(
+    "INSERT INTO outbox_messages"
+    " (shard, event_id, channel, event_name, payload, except_socket_id, request_id, traceparent)"
+    " VALUES (:shard, :event_id, :channel, :event_name, CAST(:payload AS jsonb),"
+    " :except_socket_id, :request_id, :traceparent)"
+).bindparams(bindparam("shard", type_=BigInteger))
+
+
+async def append(connection: AsyncConnection | AsyncSession, events: Sequence[OutboxEvent]) -> int:
+    """Add `events` to the caller's open transaction; returns the number of rows (one per event and channel).
+
+    Events keep their order on every channel they share. The caller commits.
+    """
+    rows = [
+        {
+            "shard": shard_of(channel),
+            "event_id": event.event_id,
+            "channel": channel,
+            "event_name": event.payload.event_name,
+            "payload": encode_json_text(event.payload),
+            "except_socket_id": event.except_socket_id,
+            "request_id": event.request_id,
+            "traceparent": event.traceparent,
+        }
+        for event in events
+        for channel in event.channels
+    ]
+    if not rows:
+        return 0
+    numbers = sorted({_lock_number(str(row["channel"])) for row in rows})
+    await connection.execute(
+        _LOCK.bindparams(bindparam("numbers", type_=ARRAY(BigInteger))),
+        {"namespace": _LOCK_NAMESPACE, "numbers": numbers},
+    )
+    for row in rows:
+        await connection.execute(_INSERT, row)
+    return len(rows)

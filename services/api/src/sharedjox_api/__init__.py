@@ -1,0 +1,1 @@
+"""REST API: accounts, jobs, wallet, channel authorization."""

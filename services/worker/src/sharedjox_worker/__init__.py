@@ -1,0 +1,1 @@
+"""arq worker: relays the outbox, stores notifications, prunes, releases."""

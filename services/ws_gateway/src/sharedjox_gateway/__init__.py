@@ -1,0 +1,1 @@
+"""WebSocket gateway that speaks the Pusher protocol."""

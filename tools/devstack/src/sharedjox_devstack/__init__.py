@@ -1,0 +1,1 @@
+"""Runs the whole platform on one machine: embedded Postgres and Redis, supervised services."""
