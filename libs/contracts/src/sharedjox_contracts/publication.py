@@ -18,7 +18,17 @@ NOT_DURABLE: Final = 0
 NO_EPOCH: Final = "-"
 
 
-class Header(Struct, frozen=True, omit_defaults=True, rename={"event": "e", "except_socket_id": "s", "committed_at_us": "t", "traceparent": "p", "request_id": "r", "event_id": "i"}):  # fmt: skip
+_SHORT_NAMES: Final = {
+    "event": "e",
+    "event_id": "i",
+    "except_socket_id": "s",
+    "committed_at_us": "t",
+    "traceparent": "p",
+    "request_id": "r",
+}
+
+
+class Header(Struct, frozen=True, omit_defaults=True, rename=_SHORT_NAMES):
     """What a gateway has to know of an event without reading its frame.
 
     `committed_at_us`: Unix microseconds when the event was committed (0 = unknown), for the latency histogram.
@@ -71,7 +81,7 @@ def decode_publication(message: bytes) -> Publication:
     try:
         offset, epoch, header = head.split(b" ", 2)
         if not newline:
-            raise ValueError("no newline")  # noqa: TRY301 - one exit for every malformation
+            raise ValueError("no newline")
         return Publication(int(offset), epoch.decode(), _HEADER_DECODER.decode(header), frame)
     except ValueError as error:
         raise MalformedPublicationError(str(error)) from error
@@ -92,7 +102,7 @@ def publish_arguments(
     limits: HistoryLimits,
     cache_ms: int = 0,
 ) -> Sequence[bytes | str | int]:
-    """ARGV of the publish script. `candidate_epoch` is used when the channel has none: random, at least 8 characters."""
+    """ARGV of the publish script. `candidate_epoch` (random, 8 characters or more) is used when the channel has none."""
     return (
         event_id,
         opened_frame,

@@ -58,6 +58,16 @@ def control_topic(app_id: str) -> str:
     return f"{KEY_PREFIX}:{{{app_id}}}:control"
 
 
+def grants_key(app_id: str, channel: str) -> str:
+    """Who was authorized for this channel (sorted set): member `socket_id|user_id|session_id`, score Unix seconds."""
+    return f"{KEY_PREFIX}:{{{app_id}}}:grants:{channel}"
+
+
+def session_sockets_key(app_id: str, session_id: str) -> str:
+    """The sockets that were authorized with one log-in session (set of socket ids)."""
+    return f"{KEY_PREFIX}:{{{app_id}}}:session:{session_id}"
+
+
 @dataclass(frozen=True, slots=True)
 class HistoryLimits:
     """How much of a channel's past is kept: at most `length` events, none older than `age_seconds`.
@@ -74,7 +84,7 @@ class HistoryLimits:
 PUBLISH_SCRIPT: Final = """
 -- Append one event to a channel's history and announce it, once.
 -- KEYS: log, meta, live topic, last (cache)
--- ARGV: event id, open frame, header, candidate epoch, now ms, length, age ms, meta ms, cache ms (0 = not a cache channel)
+-- ARGV: event id, open frame, header, candidate epoch, now ms, length, age ms, meta ms, cache ms (0 = no cache)
 -- Returns {1, epoch, offset} when published, {0, epoch, offset} when this id is already in history.
 local seen = redis.call('HMGET', KEYS[2], 'e', 'o', 'i:' .. ARGV[1])
 local epoch = seen[1]

@@ -1,4 +1,6 @@
-"""Every Pusher signature: channels, users, HTTP requests, webhooks. HMAC-SHA256, lowercase hex, compared in constant time.
+"""Every Pusher signature: channels, users, HTTP requests, webhooks.
+
+HMAC-SHA256, lowercase hex, compared in constant time.
 
 Source: Pusher Channels, "Auth signatures" and "HTTP API: authentication"; worked vectors in tests/unit/contracts.
 """

@@ -45,9 +45,7 @@ def _lock_number(channel: str) -> int:
     return zlib.crc32(channel.encode()) - 2**31  # a signed 32-bit integer, as pg_advisory_xact_lock(int, int) wants
 
 
-_LOCK = text(
-    "SELECT pg_advisory_xact_lock(:namespace, number) FROM unnest(CAST(:numbers AS integer[])) AS number"
-)
+_LOCK = text("SELECT pg_advisory_xact_lock(:namespace, number) FROM unnest(CAST(:numbers AS integer[])) AS number")
 _INSERT = text(
     "INSERT INTO outbox_messages"
     " (shard, event_id, channel, event_name, payload, except_socket_id, request_id, traceparent)"

@@ -1,0 +1,68 @@
+"""Commands to the gateways, and the outbox rows that lead to them. They never reach a browser.
+
+A revocation travels like an event: its row commits with the state that caused it, so it cannot be lost; the worker turns
+it into commands for the sockets concerned and publishes those on `redis_layout.control_topic`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+import msgspec
+
+from .codec import encode_json
+from .events import Payload
+
+
+class AccessChanged(Payload, frozen=True):
+    """Who may be on `channel` changed: everyone on it is to be checked again."""
+
+    event_name: ClassVar[str] = "access.changed"
+
+    channel: str
+
+
+class SessionRevoked(Payload, frozen=True):
+    """A log-in session ended: its sockets are to be closed."""
+
+    event_name: ClassVar[str] = "session.revoked"
+
+    session_id: str
+
+
+CONTROL_TYPES: Final[dict[str, type[Payload]]] = {kind.event_name: kind for kind in (AccessChanged, SessionRevoked)}
+
+
+class Unsubscribe(msgspec.Struct, frozen=True, rename="camel", tag_field="op", tag="unsubscribe"):
+    """Take one channel away from one connection, and refuse it that channel from now on."""
+
+    socket_id: str
+    channel: str
+
+
+class Close(msgspec.Struct, frozen=True, rename="camel", tag_field="op", tag="close"):
+    """Close one connection. `code` is a Pusher close code (4009: do not come back)."""
+
+    socket_id: str
+    code: int
+    reason: str
+
+
+class TerminateUser(msgspec.Struct, frozen=True, rename="camel", tag_field="op", tag="terminate_user"):
+    """Close every connection that is signed in as this user (HTTP API `terminate_connections`)."""
+
+    user_id: str
+
+
+Command = Unsubscribe | Close | TerminateUser
+_DECODER: Final = msgspec.json.Decoder(Command)
+
+
+def encode_command(command: Command) -> bytes:
+    """A command as published."""
+    return encode_json(command)
+
+
+def decode_command(message: bytes) -> Command:
+    """Raises: msgspec.ValidationError or msgspec.DecodeError for anything that is no command."""
+    return _DECODER.decode(message)
