@@ -1,0 +1,107 @@
+"""One channel of one application as this process knows it: its members here, and how far its history was received."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Protocol
+
+from msgspec import Struct
+from sharedjox_contracts.channels import ChannelKind, channel_kind
+from sharedjox_contracts.publication import Publication
+
+
+class Member(Protocol):
+    """A connection as the hub sees it."""
+
+    socket_id: str
+    offer: Callable[[bytes], object]
+    """Takes complete WebSocket frames. Never blocks and never raises; what it cannot send at once it buffers, bounded."""
+
+
+class Delivery(Struct, frozen=True, gc=False):
+    """One event on its way to the members of a channel. `frame` is the complete WebSocket frame, shared by all."""
+
+    frame: bytes
+    event: str
+    except_socket_id: str = ""
+    committed_at_us: int = 0
+
+
+class Continuity(Enum):
+    """How a publication fits behind what was received before."""
+
+    NEXT = auto()
+    REPEAT = auto()
+    GAP = auto()
+    OTHER_EPOCH = auto()
+
+
+class Channel:
+    """Members, pending deliveries and position.
+
+    `sequence` counts the deliveries this process has taken for the channel. A member's value in `members` is the
+    sequence at which it joined: it gets deliveries with a higher number, and only those. Values ascend in insertion
+    order, because a member that joins again is inserted anew.
+    """
+
+    __slots__ = (
+        "app_id",
+        "epoch",
+        "fanout",
+        "held",
+        "is_open",
+        "is_queued",
+        "kind",
+        "last_join",
+        "members",
+        "name",
+        "offset",
+        "pending",
+        "sequence",
+        "version",
+    )
+
+    def __init__(self, app_id: str, name: str) -> None:
+        self.app_id = app_id
+        self.name = name
+        self.kind: ChannelKind = channel_kind(name)
+        self.members: dict[Member, int] = {}
+        self.sequence = 0
+        self.last_join = -1
+        self.version = 0
+        self.pending: list[Delivery] = []
+        self.fanout: object | None = None
+        self.is_queued = False
+        self.is_open = False
+        """Whether the broker listens for this channel and its position is known."""
+        self.epoch = ""
+        self.offset = 0
+        self.held: list[Publication] | None = None
+        """Publications that wait until the ones before them were fetched from history; None when nothing is missing."""
+
+    def add(self, member: Member) -> None:
+        """Let `member` have every delivery from now on."""
+        self.members.pop(member, None)
+        self.members[member] = self.last_join = self.sequence
+        self.version += 1
+
+    def discard(self, member: Member) -> bool:
+        """Take `member` out, at once, also in the middle of a fan-out; returns whether it was there."""
+        if self.members.pop(member, None) is None:
+            return False
+        self.version += 1
+        return True
+
+    def continuity(self, publication: Publication) -> Continuity:
+        """Compare a durable publication with the channel's position."""
+        if publication.epoch != self.epoch:
+            return Continuity.OTHER_EPOCH
+        if publication.offset == self.offset + 1:
+            return Continuity.NEXT
+        return Continuity.REPEAT if publication.offset <= self.offset else Continuity.GAP
+
+    def advance(self, epoch: str, offset: int) -> None:
+        """Move the position: everything up to `offset` was taken."""
+        self.epoch = epoch
+        self.offset = offset

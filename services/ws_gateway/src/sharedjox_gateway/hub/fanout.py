@@ -1,0 +1,195 @@
+"""Handing events to members: encoded once, joined once, in slices.
+
+Source: docs/performance.md. What arrives in one loop turn for a channel is joined into one write per member. A big
+channel is served in slices, so that other traffic gets its turn in between; what arrives meanwhile is joined for the
+next pass. There is no task, future, lock or await per member.
+
+A pass walks a snapshot of the members. Those who leave during it are skipped, those who join (or leave and join again)
+are not served by it: their position already covers its events.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from typing import Final, Protocol
+
+from .channel import Channel, Delivery, Member
+
+SLICE_MEMBERS: Final = 256
+"""Members served per loop step: other traffic then waits 2-4 ms at most during a fan-out to 10,000 (measured)."""
+MAX_JOINED_BYTES: Final = 256 * 1024
+
+
+class FanoutObserver(Protocol):
+    """Hears what was delivered; called once per pass, not per member."""
+
+    def delivered(self, channel: Channel, deliveries: list[Delivery], members: int, size: int) -> None:
+        """`members` members were each offered `deliveries`, `size` bytes in all per member."""
+        ...
+
+
+class _Pass:
+    """One walk over a channel's members with one joined write."""
+
+    __slots__ = ("data", "deliveries", "exceptions", "first", "index", "members", "served", "version")
+
+    def __init__(
+        self, channel: Channel, deliveries: list[Delivery], find_member: Callable[[str], Member | None]
+    ) -> None:
+        self.deliveries = deliveries
+        self.first = channel.sequence - len(channel.pending) - len(deliveries) + 1
+        self.data = _join(deliveries)
+        self.index = 0
+        self.served = 0
+        self.version = channel.version
+        self.members = list(channel.members)
+        self.exceptions: dict[Member, bytes] = {}
+        if channel.last_join >= self.first:
+            self._set_newcomers_apart(channel)
+        for delivery in deliveries:
+            if delivery.except_socket_id:
+                self._set_sender_apart(channel, find_member(delivery.except_socket_id))
+
+    def _set_newcomers_apart(self, channel: Channel) -> None:
+        """Members that joined after some of the deliveries had been taken get the later ones only."""
+        newcomers = 0
+        for member, joined in reversed(channel.members.items()):
+            if joined < self.first:
+                break
+            newcomers += 1
+            self.exceptions[member] = self._data_for(member, joined)
+        del self.members[len(self.members) - newcomers :]
+
+    def _set_sender_apart(self, channel: Channel, member: Member | None) -> None:
+        """The connection that caused an event does not get that one (`toOthers`)."""
+        if member is None or member in self.exceptions or member not in channel.members:
+            return
+        self.members.remove(member)
+        self.exceptions[member] = self._data_for(member, channel.members[member])
+
+    def _data_for(self, member: Member, joined: int) -> bytes:
+        return _join(
+            [
+                delivery
+                for number, delivery in enumerate(self.deliveries, self.first)
+                if number > joined and delivery.except_socket_id != member.socket_id
+            ]
+        )
+
+    def serve_exceptions(self) -> None:
+        for member, data in self.exceptions.items():
+            if data:
+                member.offer(data)
+                self.served += 1
+
+    def step(self, channel: Channel, budget: int) -> int:
+        """Serve up to `budget` members; returns how many were looked at."""
+        data = self.data
+        chunk = islice(self.members, self.index, self.index + budget)
+        start = self.index
+        self.index = min(self.index + budget, len(self.members))
+        if channel.version == self.version:
+            for member in chunk:
+                member.offer(data)
+            self.served += self.index - start
+        else:
+            current = channel.members
+            first = self.first
+            for member in chunk:
+                if current.get(member, first) < first:
+                    member.offer(data)
+                    self.served += 1
+        return self.index - start
+
+    @property
+    def is_done(self) -> bool:
+        return self.index >= len(self.members)
+
+
+def _join(deliveries: list[Delivery]) -> bytes:
+    if len(deliveries) == 1:
+        return deliveries[0].frame
+    return b"".join([delivery.frame for delivery in deliveries])
+
+
+def _take_batch(pending: list[Delivery]) -> list[Delivery]:
+    """The deliveries for one joined write: all of them, unless that would be a huge one. Removes them from `pending`."""
+    size = 0
+    for count, delivery in enumerate(pending, 1):
+        size += len(delivery.frame)
+        if size >= MAX_JOINED_BYTES:
+            batch = pending[:count]
+            del pending[:count]
+            return batch
+    batch = pending[:]
+    pending.clear()
+    return batch
+
+
+class Fanout:
+    """Serves channels round robin, one slice per loop step.
+
+    `schedule` runs a function soon, on the loop's next turn (`loop.call_soon`); `find_member` looks up a socket id among
+    this process's connections.
+    """
+
+    __slots__ = ("_find_member", "_is_scheduled", "_observer", "_queue", "_schedule", "_slice")
+
+    def __init__(
+        self,
+        schedule: Callable[[Callable[[], None]], object],
+        find_member: Callable[[str], Member | None],
+        observer: FanoutObserver,
+        slice_members: int = SLICE_MEMBERS,
+    ) -> None:
+        self._schedule = schedule
+        self._find_member = find_member
+        self._observer = observer
+        self._slice = slice_members
+        self._queue: deque[Channel] = deque()
+        self._is_scheduled = False
+
+    def deliver(self, channel: Channel, delivery: Delivery) -> None:
+        """Take an event for the present members of `channel`. Never waits."""
+        channel.sequence += 1
+        if not channel.members:
+            return
+        channel.pending.append(delivery)
+        if not channel.is_queued:
+            channel.is_queued = True
+            self._queue.append(channel)
+            if not self._is_scheduled:
+                self._is_scheduled = True
+                self._schedule(self._run)
+
+    def _run(self) -> None:
+        budget = self._slice
+        queue = self._queue
+        while budget > 0 and queue:
+            channel = queue.popleft()
+            budget -= self._serve(channel, budget)
+            if channel.fanout is None and not channel.pending:
+                channel.is_queued = False
+            else:
+                queue.append(channel)
+        if queue:
+            self._schedule(self._run)
+        else:
+            self._is_scheduled = False
+
+    def _serve(self, channel: Channel, budget: int) -> int:
+        """One slice of one channel; returns its cost, at least 1 so that empty passes cannot spin."""
+        work = channel.fanout
+        if not isinstance(work, _Pass):
+            deliveries = _take_batch(channel.pending)
+            if not deliveries or not channel.members:
+                return 1
+            work = channel.fanout = _Pass(channel, deliveries, self._find_member)
+            work.serve_exceptions()
+        cost = work.step(channel, budget)
+        if work.is_done:
+            channel.fanout = None
+            self._observer.delivered(channel, work.deliveries, work.served, len(work.data))
+        return cost or 1

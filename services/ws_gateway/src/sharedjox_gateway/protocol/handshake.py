@@ -1,0 +1,139 @@
+"""The HTTP upgrade, sans I/O: a request head in, a verdict out (RFC 6455 section 4.2; Pusher "Connection").
+
+Refusals that Pusher knows a close code for are not HTTP errors: the upgrade is accepted and the connection closed with
+the code, because browsers hide HTTP statuses and pusher-js then waits 15 seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qsl, unquote
+
+from .close_codes import PusherError
+from .websocket import accept_key, is_valid_key
+
+MAX_HEAD_BYTES: Final = 16 * 1024
+SUPPORTED_PROTOCOLS: Final = (5, 6, 7)
+# Any prefix may stand before /app/: apps configure `wsPath`.
+_APP_PATH = re.compile(r"(?:/[^?]*)?/app/(?P<key>[^/?]+)/?")
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeRequest:
+    """What matters of an upgrade request."""
+
+    app_key: str | None
+    protocol: str | None
+    version: str | None
+    client: str
+    origin: str | None
+    accept: bytes
+    forwarded_for: str | None
+
+
+class BadHandshakeError(Exception):
+    """Not a WebSocket handshake at all: answered with an HTTP status."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+def is_upgrade(head: bytes) -> bool:
+    """Whether a request head asks for a WebSocket (cheap, case-insensitive)."""
+    return head.startswith(b"GET ") and b"\r\nupgrade: websocket" in head.lower()
+
+
+def parse_upgrade(head: bytes) -> UpgradeRequest:
+    """Read a request head up to and including its blank line. Raises: BadHandshakeError."""
+    request_line, _, header_block = head.partition(b"\r\n")
+    parts = request_line.split(b" ")
+    if len(parts) != 3 or parts[2] != b"HTTP/1.1":
+        raise BadHandshakeError(400, "bad request line")
+    headers = _parse_headers(header_block)
+    if b"upgrade" not in headers.get(b"connection", b"").lower():
+        raise BadHandshakeError(400, "Connection: upgrade expected")
+    if headers.get(b"sec-websocket-version") != b"13":
+        raise BadHandshakeError(426, "Sec-WebSocket-Version: 13 expected")
+    key = headers.get(b"sec-websocket-key", b"")
+    if not is_valid_key(key):
+        raise BadHandshakeError(400, "bad Sec-WebSocket-Key")
+    path, _, query = parts[1].decode("latin-1").partition("?")
+    found = _APP_PATH.fullmatch(path)
+    parameters = dict(parse_qsl(query, keep_blank_values=True, encoding="utf-8", errors="replace"))
+    return UpgradeRequest(
+        app_key=unquote(found["key"]) if found else None,
+        protocol=parameters.get("protocol"),
+        version=parameters.get("version"),
+        client=parameters.get("client", ""),
+        origin=_text(headers.get(b"origin")),
+        accept=accept_key(key),
+        forwarded_for=_text(headers.get(b"x-forwarded-for")),
+    )
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
+
+
+def _parse_headers(block: bytes) -> dict[bytes, bytes]:
+    headers: dict[bytes, bytes] = {}
+    for line in block.split(b"\r\n"):
+        if not line:
+            continue
+        name, colon, value = line.partition(b":")
+        if not colon or not name or name != name.strip():
+            raise BadHandshakeError(400, "bad header line")
+        lowered = name.lower()
+        value = value.strip()
+        headers[lowered] = headers[lowered] + b", " + value if lowered in headers else value
+    return headers
+
+
+def accept_response(accept: bytes) -> bytes:
+    """The 101 answer. No subprotocol and no extension is ever chosen."""
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: %s\r\n\r\n" % accept
+    )
+
+
+def error_response(status: int, reason: str) -> bytes:
+    """A complete HTTP error answer that closes the connection."""
+    body = reason.encode()
+    extra = b"Sec-WebSocket-Version: 13\r\n" if status == 426 else b""
+    head = b"HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\n" % (status, body)
+    return b"%sContent-Length: %d\r\n%sConnection: close\r\n\r\n%s" % (head, len(body), extra, body)
+
+
+def check_protocol(protocol: str | None, version: str | None) -> PusherError | int:
+    """The protocol number to speak, or why not.
+
+    Missing: 7 when the client names its library version (as old clients did), else 4008. Android SDKs speak 5.
+    """
+    if protocol is None or protocol == "":
+        return SUPPORTED_PROTOCOLS[-1] if version else PusherError.NO_PROTOCOL
+    if not re.fullmatch(r"-?[0-9]{1,9}", protocol):
+        return PusherError.BAD_VERSION
+    number = int(protocol)
+    return number if number in SUPPORTED_PROTOCOLS else PusherError.UNSUPPORTED_PROTOCOL
+
+
+def origin_is_allowed(origin: str | None, allowed: frozenset[str]) -> bool:
+    """Whether an `Origin` may connect. No origin (Node, mobile) passes; `*` allows all.
+
+    An entry is a full origin (`https://app.example.com`), a host name, or `*.example.com`.
+    """
+    if origin is None or "*" in allowed or origin in allowed:
+        return True
+    host = origin.partition("://")[2].partition(":")[0].lower()
+    if host in allowed:
+        return True
+    while "." in host:
+        host = host.partition(".")[2]
+        if f"*.{host}" in allowed:
+            return True
+    return False

@@ -1,0 +1,223 @@
+"""WebSocket framing, sans I/O (RFC 6455). Bytes in, messages out; the caller owns the socket.
+
+The server side only: frames that arrive must be masked, frames that leave are not. No extension is negotiated, so every
+reserved bit is an error. Outgoing frames are plain `bytes`, built once and shared by all recipients.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from websockets.speedups import apply_mask
+
+
+class Opcode(IntEnum):
+    """RFC 6455 section 5.2."""
+
+    CONTINUATION = 0x0
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+
+
+class CloseCode(IntEnum):
+    """The codes of RFC 6455 section 7.4.1 that this server sends."""
+
+    NORMAL = 1000
+    PROTOCOL_ERROR = 1002
+    INVALID_PAYLOAD = 1007
+    POLICY_VIOLATION = 1008
+    TOO_BIG = 1009
+
+
+class WebSocketError(Exception):
+    """The peer broke the framing rules: close with `code` and stop reading."""
+
+    def __init__(self, code: CloseCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+MAX_CONTROL_PAYLOAD: Final = 125
+_FIN, _RESERVED, _OPCODE, _MASKED, _LENGTH = 0x80, 0x70, 0x0F, 0x80, 0x7F
+
+
+def accept_key(key: bytes) -> bytes:
+    """The `Sec-WebSocket-Accept` value for a `Sec-WebSocket-Key` (RFC 6455 section 4.2.2)."""
+    return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+
+
+def is_valid_key(key: bytes) -> bool:
+    """Whether a `Sec-WebSocket-Key` is the base64 of 16 bytes."""
+    if len(key) != 24:
+        return False
+    try:
+        return len(base64.b64decode(key, validate=True)) == 16
+    except ValueError:
+        return False
+
+
+def encode_frame(payload: bytes, opcode: int = Opcode.TEXT) -> bytes:
+    """One final, unmasked frame."""
+    length = len(payload)
+    if length < 126:
+        return bytes((_FIN | opcode, length)) + payload
+    if length < 65536:
+        return bytes((_FIN | opcode, 126)) + length.to_bytes(2, "big") + payload
+    return bytes((_FIN | opcode, 127)) + length.to_bytes(8, "big") + payload
+
+
+def encode_close(code: int, reason: str = "") -> bytes:
+    """A close frame. The reason is cut to the 123 bytes that fit, never inside a character."""
+    text = reason.encode()[:123].decode(errors="ignore").encode()
+    return encode_frame(code.to_bytes(2, "big") + text, Opcode.CLOSE)
+
+
+def parse_close(payload: bytes) -> int:
+    """The code of a received close frame; 1005 when it carries none.
+
+    Raises: WebSocketError for a code or reason that RFC 6455 section 7.4 forbids.
+    """
+    if not payload:
+        return 1005
+    if len(payload) == 1:
+        raise WebSocketError(CloseCode.PROTOCOL_ERROR, "close payload of one byte")
+    code = int.from_bytes(payload[:2], "big")
+    if not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
+        raise WebSocketError(CloseCode.PROTOCOL_ERROR, "close code not allowed on the wire")
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError as error:
+        raise WebSocketError(CloseCode.INVALID_PAYLOAD, "close reason is not UTF-8") from error
+    return code
+
+
+def read_single_text(data: bytes, max_size: int) -> bytes | None:
+    """The payload, when `data` is exactly one short, final, masked text frame; None for anything else.
+
+    Nearly every read is this one case. It needs no parser and leaves no state behind; whatever does not match goes
+    through `FrameReader`. UTF-8 is checked by whoever decodes the JSON.
+    """
+    length = len(data) - 6
+    if 0 <= length < 126 and data[0] == 0x81 and data[1] == 0x80 | length and length <= max_size:
+        return apply_mask(data[6:], data[2:6])
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A whole data message (TEXT, BINARY) or control frame (CLOSE, PING, PONG)."""
+
+    opcode: Opcode
+    payload: bytes
+
+
+class FrameReader:
+    """Reassembles messages from a byte stream: partial reads, fragmentation, control frames in between.
+
+    `feed` returns the messages that became whole, in order. It raises WebSocketError at the first breach; the reader is
+    of no use afterwards. Memory: at most `max_size` of one message plus the bytes of one incomplete frame.
+    """
+
+    __slots__ = ("_buffer", "_fragments", "_fragments_size", "_max_size", "_opcode")
+
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
+        self._buffer = bytearray()
+        self._fragments: list[bytes] = []
+        self._fragments_size = 0
+        self._opcode: Opcode | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is half received, so that the reader may be dropped."""
+        return not self._buffer and self._opcode is None
+
+    def feed(self, data: bytes) -> list[Message]:
+        """Take what arrived. Raises: WebSocketError."""
+        buffer = self._buffer
+        buffer += data
+        messages: list[Message] = []
+        position = 0
+        while (frame := self._next_frame(buffer, position)) is not None:
+            is_final, opcode, payload, position = frame
+            message = self._assemble(is_final, opcode, payload)
+            if message is not None:
+                messages.append(message)
+                if message.opcode is Opcode.CLOSE:
+                    break  # nothing after a close frame is looked at (RFC 6455 section 5.5.1)
+        del buffer[:position]
+        return messages
+
+    def _next_frame(self, buffer: bytearray, start: int) -> tuple[bool, Opcode, bytes, int] | None:
+        available = len(buffer) - start
+        if available < 2:
+            return None
+        first, second = buffer[start], buffer[start + 1]
+        opcode = self._check_head(first, second)
+        length = second & _LENGTH
+        header = 2
+        if length == 126:
+            header = 4
+        elif length == 127:
+            header = 10
+        if available < header:
+            return None
+        if header > 2:
+            length = int.from_bytes(buffer[start + 2 : start + header], "big")
+            if length >> 63:
+                raise WebSocketError(CloseCode.PROTOCOL_ERROR, "length with the highest bit set")
+        if length + self._fragments_size > self._max_size and opcode < Opcode.CLOSE:
+            raise WebSocketError(CloseCode.TOO_BIG, f"message over {self._max_size} bytes")
+        end = start + header + 4 + length
+        if len(buffer) < end:
+            return None
+        mask = bytes(buffer[start + header : start + header + 4])
+        payload = apply_mask(bytes(buffer[start + header + 4 : end]), mask)
+        return bool(first & _FIN), opcode, payload, end
+
+    @staticmethod
+    def _check_head(first: int, second: int) -> Opcode:
+        if first & _RESERVED:
+            raise WebSocketError(CloseCode.PROTOCOL_ERROR, "reserved bit set")
+        try:
+            opcode = Opcode(first & _OPCODE)
+        except ValueError as error:
+            raise WebSocketError(CloseCode.PROTOCOL_ERROR, "unknown opcode") from error
+        if not second & _MASKED:
+            raise WebSocketError(CloseCode.PROTOCOL_ERROR, "frame not masked")
+        if opcode >= Opcode.CLOSE:
+            if not first & _FIN:
+                raise WebSocketError(CloseCode.PROTOCOL_ERROR, "fragmented control frame")
+            if second & _LENGTH > MAX_CONTROL_PAYLOAD:
+                raise WebSocketError(CloseCode.PROTOCOL_ERROR, "control frame over 125 bytes")
+        return opcode
+
+    def _assemble(self, is_final: bool, opcode: Opcode, payload: bytes) -> Message | None:
+        if opcode >= Opcode.CLOSE:
+            return Message(opcode, payload)
+        if opcode is Opcode.CONTINUATION:
+            if self._opcode is None:
+                raise WebSocketError(CloseCode.PROTOCOL_ERROR, "continuation of nothing")
+        elif self._opcode is not None:
+            raise WebSocketError(CloseCode.PROTOCOL_ERROR, "new message inside a fragmented one")
+        else:
+            self._opcode = opcode
+        if not is_final:
+            self._fragments.append(payload)
+            self._fragments_size += len(payload)
+            return None
+        if self._fragments:
+            payload = b"".join((*self._fragments, payload))
+            self._fragments.clear()
+            self._fragments_size = 0
+        whole, self._opcode = Message(self._opcode, payload), None
+        return whole
