@@ -1,7 +1,7 @@
 """Commands to the gateways, and the outbox rows that lead to them. They never reach a browser.
 
-A revocation travels like an event: its row commits with the state that caused it, so it cannot be lost; the worker turns
-it into commands for the sockets concerned and publishes those on `redis_layout.control_topic`.
+A revocation travels like an event: its row commits with the state that caused it, so it cannot be lost; the worker
+turns it into commands for the sockets concerned and publishes those on `redis_layout.control_topic`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class TerminateUser(msgspec.Struct, frozen=True, rename="camel", tag_field="op",
 
 
 Command = Unsubscribe | Close | TerminateUser
-_DECODER: Final = msgspec.json.Decoder(Command)
+_DECODER: Final[msgspec.json.Decoder[Command]] = msgspec.json.Decoder(Command)
 
 
 def encode_command(command: Command) -> bytes:

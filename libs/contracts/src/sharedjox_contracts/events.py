@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 
 Id = Annotated[int, Meta(ge=1, description="A positive integer id.")]
 Money = Annotated[Decimal, Meta(description="A JSON number with at most two decimals.")]
+Timestamp = Annotated[dt.datetime, Meta(tz=True, description="UTC, ISO 8601 with `Z`.")]
 Score = Annotated[int, Meta(ge=0, le=100, description="Match score; 100 is a full match.")]
 
 JobStatus = Literal["active", "claimed", "in_progress", "submitted", "completed", "cancelled"]
@@ -40,7 +41,7 @@ class PostedJob(Struct, frozen=True, rename="camel"):
     status: JobStatus
     required_skills: list[str]
     estimated_duration: Annotated[int, Meta(ge=0, description="Minutes.")]
-    created_at: dt.datetime
+    created_at: Timestamp
 
 
 class JobPosted(Payload, frozen=True):
@@ -50,7 +51,7 @@ class JobPosted(Payload, frozen=True):
 
     job: PostedJob
     match_score: Score
-    timestamp: dt.datetime
+    timestamp: Timestamp
 
 
 class JobClaimed(Payload, frozen=True):
@@ -60,9 +61,9 @@ class JobClaimed(Payload, frozen=True):
 
     job_id: Id
     claimed_by: Id
-    claimed_at: dt.datetime
+    claimed_at: Timestamp
     match_score: Score
-    timestamp: dt.datetime
+    timestamp: Timestamp
 
 
 class JobUpdated(Payload, frozen=True):
@@ -73,8 +74,8 @@ class JobUpdated(Payload, frozen=True):
     job_id: Id
     status: JobStatus
     deliverables: list[str]
-    updated_at: dt.datetime
-    timestamp: dt.datetime
+    updated_at: Timestamp
+    timestamp: Timestamp
 
 
 class WalletUpdated(Payload, frozen=True):
@@ -87,7 +88,7 @@ class WalletUpdated(Payload, frozen=True):
     available_balance: Money
     transaction_type: TransactionType
     amount: Money
-    timestamp: dt.datetime
+    timestamp: Timestamp
 
 
 class NotificationCreated(Payload, frozen=True):
@@ -101,8 +102,8 @@ class NotificationCreated(Payload, frozen=True):
     title: str
     body: str
     job_id: Id | None
-    created_at: dt.datetime
-    timestamp: dt.datetime
+    created_at: Timestamp
+    timestamp: Timestamp
 
 
 Event = JobPosted | JobClaimed | JobUpdated | WalletUpdated | NotificationCreated

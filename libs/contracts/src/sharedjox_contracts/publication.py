@@ -102,7 +102,7 @@ def publish_arguments(
     limits: HistoryLimits,
     cache_ms: int = 0,
 ) -> Sequence[bytes | str | int]:
-    """ARGV of the publish script. `candidate_epoch` (random, 8 characters or more) is used when the channel has none."""
+    """ARGV of the publish script. `candidate_epoch` (random, 8 characters or more): for a channel that has none."""
     return (
         event_id,
         opened_frame,
