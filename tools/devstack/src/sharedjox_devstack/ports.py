@@ -1,0 +1,98 @@
+"""TCP ports: free or taken, and by whom."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import socket
+from pathlib import Path
+from typing import Final
+
+_LISTEN: Final = "0A"
+"""State of a listening socket in /proc/net/tcp."""
+_HANDED_OUT: Final[set[int]] = set()
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port nobody listens on, never the same one twice in this process."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind((host, 0))
+            port: int = probe.getsockname()[1]
+        if port not in _HANDED_OUT:
+            _HANDED_OUT.add(port)
+            return port
+
+
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a server could listen there now."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except OSError:
+            return False
+    return True
+
+
+def accepts_connections(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether somebody answers there."""
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
+        return True
+    return False
+
+
+def http_status(port: int, path: str, host: str = "127.0.0.1", *, timeout_seconds: float = 1.0) -> int | None:
+    """The status of `GET path`, None when nobody answers. Ignores proxies of the environment."""
+    connection = http.client.HTTPConnection(host, port, timeout=timeout_seconds)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def owner(port: int) -> str | None:
+    """Who listens on the port, as "name (pid 123)"; None when the kernel does not tell us."""
+    inodes = _listening_inodes(port)
+    if not inodes:
+        return None
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and _holds(process, inodes):
+            return f"{_name_of(process)} (pid {process.name})"
+    return None
+
+
+def _listening_inodes(port: int) -> set[str]:
+    found: set[str] = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError):
+            for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                    found.add(f"socket:[{fields[9]}]")
+    return found
+
+
+def _holds(process: Path, inodes: set[str]) -> bool:
+    try:
+        descriptors = list((process / "fd").iterdir())
+    except OSError:
+        return False
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            if os.readlink(descriptor) in inodes:
+                return True
+    return False
+
+
+def _name_of(process: Path) -> str:
+    try:
+        program, *arguments = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        return " ".join([Path(program).name, *arguments])[:60].strip() or "another process"
+    except OSError:
+        return "another process"
