@@ -11,6 +11,7 @@ from sharedjox_devstack.postgres import EmbeddedPostgres
 from sharedjox_devstack.redis import EmbeddedRedis
 
 from tests.support.databases import Databases
+from tests.support.stack import Stack, running_stack
 from tests.support.tcp_proxy import TcpProxy
 
 
@@ -83,3 +84,17 @@ async def redis_proxy(redis_server: EmbeddedRedis) -> AsyncIterator[TcpProxy]:
     await proxy.start()
     yield proxy
     await proxy.stop()
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole platform, seeded, shared by the tests of one module: leave its services running."""
+    with running_stack(tmp_path_factory.mktemp("stack")) as started:
+        yield started
+
+
+@pytest.fixture
+def own_stack(tmp_path: Path) -> Iterator[Stack]:
+    """The whole platform, seeded, for one test that breaks it."""
+    with running_stack(tmp_path) as started:
+        yield started
