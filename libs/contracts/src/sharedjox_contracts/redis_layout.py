@@ -81,52 +81,119 @@ class HistoryLimits:
     meta_seconds: int = 7 * 86400
 
 
-PUBLISH_SCRIPT: Final = """
--- Append one event to a channel's history and announce it, once.
+REPEAT_WINDOW: Final = 512
+"""How many of a channel's newest event ids outlive its history: a relay that died repeats at most one batch."""
+
+_PUBLISH_FUNCTION: Final = f"""
+-- Append events to a channel's history and announce them, each once.
 -- KEYS: log, meta, live topic, last (cache)
--- ARGV: event id, open frame, header, candidate epoch, now ms, length, age ms, meta ms, cache ms (0 = no cache)
--- Returns {1, epoch, offset} when published, {0, epoch, offset} when this id is already in history.
-local seen = redis.call('HMGET', KEYS[2], 'e', 'o', 'i:' .. ARGV[1])
-local epoch = seen[1]
-if seen[3] then
-  return {0, epoch, tonumber(seen[3])}
-end
-if not epoch then
-  epoch = ARGV[4]
-  redis.call('DEL', KEYS[1])
-end
-local offset = tonumber(seen[2] or '0') + 1
-if offset > 1 and redis.call('EXISTS', KEYS[1]) == 0 then
-  -- The history aged away in silence: forget its ids too, but the newest, which a late relay might repeat.
-  local fields = redis.call('HGETALL', KEYS[2])
-  for n = 1, #fields, 2 do
-    if string.sub(fields[n], 1, 2) == 'i:' and tonumber(fields[n + 1]) < offset - 64 then
-      redis.call('HDEL', KEYS[2], fields[n])
+-- events: {{{{id, open frame, header}}, ...}}; candidate: the epoch of a channel that has none; now, age, keep, cache in ms
+-- (keep: how long the position outlives silence; cache: life of the last event, 0 = no cache channel)
+-- Returns the epoch and, for each event, its offset: negative when that id was in history already.
+local function publish(events, candidate, now, length, age, keep, cache)
+  local fields = {{'e', 'o'}}
+  for n, event in ipairs(events) do
+    fields[n + 2] = 'i:' .. event[1]
+  end
+  local seen = redis.call('HMGET', KEYS[2], unpack(fields))
+  local epoch, newest = seen[1], tonumber(seen[2] or '0')
+  if not epoch then
+    epoch, newest = candidate, 0
+    redis.call('DEL', KEYS[1])
+  elseif redis.call('EXISTS', KEYS[1]) == 0 then
+    -- The history aged away in silence: forget its ids too, but the newest, which a late relay might repeat.
+    local known = redis.call('HGETALL', KEYS[2])
+    for n = 1, #known, 2 do
+      if string.sub(known[n], 1, 2) == 'i:' and tonumber(known[n + 1]) <= newest - {REPEAT_WINDOW} then
+        redis.call('HDEL', KEYS[2], known[n])
+      end
     end
   end
-end
-local message = offset .. ' ' .. epoch .. ' ' .. ARGV[3] .. '\\n'
-  .. ARGV[2] .. ',"epoch":"' .. epoch .. '","offset":' .. offset .. '}'
-redis.call('HSET', KEYS[2], 'e', epoch, 'o', offset, 'i:' .. ARGV[1], offset)
-redis.call('XADD', KEYS[1], offset .. '-0', 'i', ARGV[1], 't', ARGV[5], 'm', message)
--- Trim from the front: by length, then by age; a few at a time keeps every publish short.
-local surplus = redis.call('XLEN', KEYS[1]) - tonumber(ARGV[6])
-local oldest = tonumber(ARGV[5]) - tonumber(ARGV[7])
-local front = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', math.max(surplus, 2))
-for n, entry in ipairs(front) do
-  if n <= surplus or tonumber(entry[2][4]) < oldest then
+  local offsets, changes, offset, message = {{}}, {{'e', epoch}}, newest, nil
+  for n, event in ipairs(events) do
+    if seen[n + 2] then
+      offsets[n] = -tonumber(seen[n + 2])
+    else
+      offset = offset + 1
+      message = offset .. ' ' .. epoch .. ' ' .. event[3] .. '\\n'
+        .. event[2] .. ',"epoch":"' .. epoch .. '","offset":' .. offset .. '}}'
+      redis.call('XADD', KEYS[1], offset .. '-0', 'i', event[1], 't', now, 'm', message)
+      redis.call('PUBLISH', KEYS[3], message)
+      changes[#changes + 1] = fields[n + 2]
+      changes[#changes + 1] = offset
+      offsets[n] = offset
+    end
+  end
+  if offset == newest then
+    return epoch, offsets
+  end
+  redis.call('HSET', KEYS[2], 'o', offset, unpack(changes))
+  -- Trim from the front: all that is too many, and of what is too old a few more than came in.
+  local surplus, quota = redis.call('XLEN', KEYS[1]) - length, offset - newest + 1
+  while surplus > 0 or quota > 0 do
+    local entry = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+    if not entry or (surplus <= 0 and tonumber(entry[2][4]) >= now - age) then
+      break
+    end
     redis.call('XDEL', KEYS[1], entry[1])
     redis.call('HDEL', KEYS[2], 'i:' .. entry[2][2])
+    surplus, quota = surplus - 1, quota - 1
   end
+  redis.call('PEXPIRE', KEYS[1], age)
+  redis.call('PEXPIRE', KEYS[2], keep)
+  if cache > 0 then
+    redis.call('SET', KEYS[4], message, 'PX', cache)
+  end
+  return epoch, offsets
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[7])
-redis.call('PEXPIRE', KEYS[2], ARGV[8])
-if ARGV[9] ~= '0' then
-  redis.call('SET', KEYS[4], message, 'PX', ARGV[9])
-end
-redis.call('PUBLISH', KEYS[3], message)
-return {1, epoch, offset}
 """
+
+PUBLISH_SCRIPT: Final = (
+    _PUBLISH_FUNCTION
+    + """
+-- ARGV: event id, open frame, header, candidate epoch, now ms, length, age ms, keep ms, cache ms
+-- Returns {1, epoch, offset} when published, {0, epoch, offset} when this id is already in history.
+local epoch, offsets = publish({{ARGV[1], ARGV[2], ARGV[3]}}, ARGV[4],
+  tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]))
+if offsets[1] < 0 then
+  return {0, epoch, -offsets[1]}
+end
+return {1, epoch, offsets[1]}
+"""
+)
+
+PUBLISH_MANY_SCRIPT: Final = (
+    _PUBLISH_FUNCTION
+    + """
+-- Several events of one channel: all or none of them, so a failure half-way (out of memory) cannot reorder the rest.
+-- ARGV: candidate epoch, now ms, length, age ms, keep ms, cache ms, then event id, open frame, header of each event
+-- Returns {epoch, offset, ...}; an offset is negative when that id is already in history.
+local events = {}
+for n = 7, #ARGV, 3 do
+  events[#events + 1] = {ARGV[n], ARGV[n + 1], ARGV[n + 2]}
+end
+local epoch, offsets = publish(events, ARGV[1],
+  tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
+return {epoch, unpack(offsets)}
+"""
+)
+
+MAX_EVENTS_PER_CALL: Final = 100
+"""For `PUBLISH_MANY_SCRIPT`: a call stays about a millisecond long, during which Redis serves nobody else."""
 
 SHARDED_PUBLISH_SCRIPT: Final = PUBLISH_SCRIPT.replace("'PUBLISH'", "'SPUBLISH'")
 """The same over sharded pub/sub (Redis 7+), which keeps an announcement inside the shard of its channel."""
+
+OPEN_SCRIPT: Final = """
+-- A channel's position for a new subscriber. A channel without an epoch gets one: even "nothing yet" is a place.
+-- KEYS: meta, log. ARGV: candidate epoch, meta ms. Returns {epoch, offset}.
+if redis.call('HSETNX', KEYS[1], 'e', ARGV[1]) == 1 then
+  redis.call('DEL', KEYS[2])
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local position = redis.call('HMGET', KEYS[1], 'e', 'o')
+return {position[1], tonumber(position[2] or '0')}
+"""
+
+SHARDED_PUBLISH_MANY_SCRIPT: Final = PUBLISH_MANY_SCRIPT.replace("'PUBLISH'", "'SPUBLISH'")
+"""`PUBLISH_MANY_SCRIPT` over sharded pub/sub."""

@@ -55,5 +55,6 @@ outbox_messages: Final = Table(
         "id",
         postgresql_where=text("published_at IS NULL AND parked_at IS NULL"),
     ),
+    Index("ix_outbox_messages_parked", "parked_at", postgresql_where=text("parked_at IS NOT NULL")),
     Index("ix_outbox_messages_published_at", "published_at", postgresql_where=text("published_at IS NOT NULL")),
 )

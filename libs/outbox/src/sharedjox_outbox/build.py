@@ -1,0 +1,50 @@
+"""Putting a relay together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sharedjox_contracts.redis_layout import HistoryLimits
+
+from .metrics import RelayMetrics
+from .preparation import Preparer
+from .publisher import EventPublisher
+from .relay import ControlHandler, Relay, RelaySettings
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from .claims import RecordPool
+
+DEFAULT_MAX_DATA_BYTES: Final = 64 * 1024
+
+
+def build_relay(
+    *,
+    pool: RecordPool,
+    redis: Redis,
+    app_id: str,
+    metrics: RelayMetrics,
+    on_control: ControlHandler,
+    settings: RelaySettings | None = None,
+    limits: HistoryLimits | None = None,
+    max_data_bytes: int = DEFAULT_MAX_DATA_BYTES,
+    sharded: bool = False,
+) -> Relay:
+    """A relay from `pool` to `redis`, whose client must not retry by itself (the relay does).
+
+    Raises: ValueError when a batch is longer than a channel's history: its repeat after a crash would then not be
+    recognized.
+    """
+    settings, limits = settings or RelaySettings(), limits or HistoryLimits()
+    if max(settings.batch_rows, settings.repeat_rows_per_channel) > limits.length:
+        msg = f"a history of {limits.length} events cannot recognize a repeated batch of {settings.batch_rows}"
+        raise ValueError(msg)
+    return Relay(
+        pool=pool,
+        publisher=EventPublisher(redis, app_id=app_id, sharded=sharded),
+        preparer=Preparer(lambda _channel: limits, max_data_bytes=max_data_bytes),
+        on_control=on_control,
+        metrics=metrics,
+        settings=settings,
+    )
