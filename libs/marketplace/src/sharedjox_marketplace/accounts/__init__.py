@@ -1,0 +1,1 @@
+"""Users, log-in sessions and their tokens."""

@@ -1,0 +1,87 @@
+"""Engines, and which database errors are worth another try."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+SERIALIZATION_FAILURE: Final = "40001"
+DEADLOCK_DETECTED: Final = "40P01"
+LOCK_NOT_AVAILABLE: Final = "55P03"
+CHECK_VIOLATION: Final = "23514"
+UNIQUE_VIOLATION: Final = "23505"
+
+RETRYABLE: Final = frozenset({SERIALIZATION_FAILURE, DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE})
+
+_DRIVER: Final = "postgresql+asyncpg://"
+
+
+def asyncpg_url(url: str) -> str:
+    """Accept `postgres://` and `postgresql://` as hosting services print them. Raises: ValueError for others."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in ("postgres", "postgresql", "postgresql+asyncpg"):
+        msg = "must be a Postgres URL, for example postgresql://user:password@host:5432/sharedjox"
+        raise ValueError(msg)
+    return _DRIVER + rest
+
+
+def create_engine(
+    url: str,
+    *,
+    pool_size: int = 20,
+    max_overflow: int = 20,
+    pool_timeout_seconds: float = 10.0,
+    statement_timeout_ms: int = 15_000,
+    lock_timeout_ms: int = 8_000,
+    application_name: str = "sharedjox",
+) -> AsyncEngine:
+    """An engine on `url`. Nothing connects before the first statement; the caller disposes of it.
+
+    Time-outs are the server's: a statement that waits longer for a lock fails with a retryable error.
+    """
+    return create_async_engine(
+        asyncpg_url(url),
+        pool_size=pool_size,
+        max_overflow=max_overflow,
+        pool_timeout=pool_timeout_seconds,
+        pool_recycle=1800,
+        pool_use_lifo=True,
+        connect_args={
+            "timeout": 5,
+            "server_settings": {
+                "application_name": application_name,
+                "statement_timeout": str(statement_timeout_ms),
+                "lock_timeout": str(lock_timeout_ms),
+                "idle_in_transaction_session_timeout": "30000",
+                "timezone": "UTC",
+                # Compiling a plan costs more than any query of ours saves by it.
+                "jit": "off",
+            },
+        },
+    )
+
+
+def sqlstate(error: DBAPIError) -> str | None:
+    """The five characters that Postgres gives the error; None when it never got that far."""
+    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+    return state if isinstance(state, str) else None
+
+
+def constraint_name(error: DBAPIError) -> str | None:
+    """The violated constraint's name."""
+    cause = getattr(error.orig, "__cause__", None)
+    name = getattr(cause, "constraint_name", None)
+    return name if isinstance(name, str) else None
+
+
+def is_worth_another_try(error: DBAPIError) -> bool:
+    """Whether the transaction lost a race (serialization, deadlock, lock time-out) and did nothing."""
+    return sqlstate(error) in RETRYABLE
+
+
+def is_database_away(error: DBAPIError) -> bool:
+    """Whether the server could not be reached, is shutting down or cut the connection."""
+    state = sqlstate(error)
+    return error.connection_invalidated or state is None or state[:2] in ("08", "57") or state == "53300"

@@ -1,0 +1,1 @@
+"""Stored notifications and Web Push subscriptions."""

@@ -1,0 +1,130 @@
+"""Storing, reading and pushing notifications."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sharedjox_contracts.channels import private_user
+from sharedjox_contracts.events import NotificationCreated
+from sqlalchemy import delete, insert, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from sharedjox_marketplace.context import Actor
+from sharedjox_marketplace.errors import DomainError, ErrorKind
+from sharedjox_marketplace.unit_of_work import UnitOfWork
+
+from .model import Notification, PushSubscription
+
+
+class NotificationNotFoundError(DomainError):
+    """The caller has no such notification."""
+
+    kind = ErrorKind.NOT_FOUND
+    code = "notification-not-found"
+    title = "No such notification"
+
+
+class PushSubscriptionNotFoundError(DomainError):
+    """The caller has no such Web Push subscription."""
+
+    kind: ClassVar[ErrorKind] = ErrorKind.NOT_FOUND
+    code = "push-subscription-not-found"
+    title = "No such push subscription"
+
+
+async def notify(
+    unit: UnitOfWork, user_id: int, *, kind: str, title: str, body: str, job_id: int | None = None
+) -> None:
+    """Store a notification in the running transaction and record its event."""
+    inserted = await unit.session.execute(
+        insert(Notification)
+        .values(user_id=user_id, type=kind, title=title, body=body, job_id=job_id, created_at=unit.now)
+        .returning(Notification.id)
+    )
+    unit.record(
+        NotificationCreated(
+            id=inserted.scalar_one(),
+            user_id=user_id,
+            type=kind,
+            title=title,
+            body=body,
+            job_id=job_id,
+            created_at=unit.now,
+            timestamp=unit.now,
+        ),
+        private_user(user_id),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MarkNotificationReadAction:
+    """Mark one of the actor's notifications as read; a second time changes nothing."""
+
+    actor: Actor
+    notification_id: int
+
+    async def __call__(self, unit: UnitOfWork) -> Notification:
+        """Raises: NotificationNotFoundError."""
+        found = await unit.session.get(Notification, self.notification_id, with_for_update=True)
+        if found is None or found.user_id != self.actor.id:
+            raise NotificationNotFoundError("you have no such notification")
+        if found.read_at is None:
+            found.read_at = unit.now
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class MarkAllNotificationsReadAction:
+    """Mark everything the actor has not read yet as read; returns how many that were."""
+
+    actor: Actor
+
+    async def __call__(self, unit: UnitOfWork) -> int:
+        """Never fails."""
+        marked = await unit.session.execute(
+            update(Notification)
+            .where(Notification.user_id == self.actor.id, Notification.read_at.is_(None))
+            .values(read_at=unit.now)
+            .returning(Notification.id)
+        )
+        return len(marked.all())
+
+
+@dataclass(frozen=True, slots=True)
+class SubscribePushAction:
+    """Remember a browser's Web Push subscription. An endpoint belongs to whoever registered it last."""
+
+    actor: Actor
+    endpoint: str
+    p256dh: str
+    auth: str
+
+    async def __call__(self, unit: UnitOfWork) -> PushSubscription:
+        """Returns the stored subscription."""
+        values = {"user_id": self.actor.id, "p256dh": self.p256dh, "auth": self.auth}
+        stored = await unit.session.execute(
+            upsert(PushSubscription)
+            .values(endpoint=self.endpoint, created_at=unit.now, **values)
+            .on_conflict_do_update(index_elements=["endpoint"], set_=values)
+            .returning(PushSubscription)
+        )
+        return stored.scalar_one()
+
+
+@dataclass(frozen=True, slots=True)
+class UnsubscribePushAction:
+    """Forget one of the actor's Web Push subscriptions."""
+
+    actor: Actor
+    subscription_id: int
+
+    async def __call__(self, unit: UnitOfWork) -> None:
+        """Raises: PushSubscriptionNotFoundError."""
+        gone = await unit.session.execute(
+            delete(PushSubscription)
+            .where(PushSubscription.id == self.subscription_id, PushSubscription.user_id == self.actor.id)
+            .returning(PushSubscription.id)
+        )
+        if gone.first() is None:
+            raise PushSubscriptionNotFoundError("you have no such push subscription")

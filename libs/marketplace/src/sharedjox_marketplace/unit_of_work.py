@@ -1,0 +1,94 @@
+"""One action, one transaction, one commit; its events last.
+
+`Transactor.run` opens the transaction, runs the work, appends the recorded events to the outbox, commits, and only then
+rings the bell and returns. A transaction that lost a race in the database is run again from the start, so work must
+not keep state between runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from sharedjox_contracts.events import Payload
+from sharedjox_kit.clock import Clock, SystemClock
+from sharedjox_outbox.writer import OutboxEvent, append
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from .context import NO_REQUEST, RequestContext
+from .database import is_worth_another_try
+
+MAX_ATTEMPTS: Final = 5
+FIRST_PAUSE_SECONDS: Final = 0.005
+
+_Result = TypeVar("_Result")
+
+
+class UnitOfWork:
+    """The transaction an action runs in. Actions use `session`, `now` and `record`; they never commit."""
+
+    __slots__ = ("context", "events", "now", "session")
+
+    def __init__(self, session: AsyncSession, *, now: dt.datetime, context: RequestContext) -> None:
+        self.session = session
+        self.now = now
+        self.context = context
+        self.events: list[OutboxEvent] = []
+
+    def record(self, payload: Payload, *channels: str) -> None:
+        """Remember an event; it is appended to the outbox just before the commit, in the order of the calls."""
+        self.events.append(
+            OutboxEvent(
+                payload,
+                channels,
+                except_socket_id=self.context.socket_id,
+                request_id=self.context.request_id,
+                traceparent=self.context.traceparent,
+            )
+        )
+
+
+Work = Callable[[UnitOfWork], Awaitable[_Result]]
+
+
+def _nothing() -> None:
+    """No bell."""
+
+
+class Transactor:
+    """Runs work in transactions on one engine. `on_commit` is called after each commit that appended events."""
+
+    def __init__(
+        self, engine: AsyncEngine, *, clock: Clock | None = None, on_commit: Callable[[], None] = _nothing
+    ) -> None:
+        self._engine = engine
+        self._clock = clock or SystemClock()
+        self._on_commit = on_commit
+
+    async def run(self, work: Work[_Result], context: RequestContext = NO_REQUEST) -> _Result:
+        """Run `work` and commit. Raises what the work raises, or the database's error once retrying has no use."""
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            try:
+                return await self._once(work, context)
+            except DBAPIError as error:
+                if attempt == MAX_ATTEMPTS or not is_worth_another_try(error):
+                    raise
+            # Full jitter: those who collided must not meet again.
+            pause = FIRST_PAUSE_SECONDS * 2**attempt * random.random()  # noqa: S311 - not a secret
+            await asyncio.sleep(pause)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _once(self, work: Work[_Result], context: RequestContext) -> _Result:
+        async with AsyncSession(self._engine, expire_on_commit=False, autoflush=False) as session:
+            unit = UnitOfWork(session, now=self._clock.now(), context=context)
+            result = await work(unit)
+            await session.flush()
+            appended = await append(session, unit.events)
+            await session.commit()
+        if appended:
+            self._on_commit()
+        return result

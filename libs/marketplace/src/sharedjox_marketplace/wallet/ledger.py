@@ -1,0 +1,133 @@
+"""Moving money: lock the accounts, look, post one balanced transfer.
+
+Every action locks in the same order (idempotency key, job, transactions, accounts by ascending id, outbox channels), so
+no two can wait for each other in a circle.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import ARRAY, BigInteger, DateTime, bindparam, or_, select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from sharedjox_marketplace.database import constraint_name
+
+from .errors import InsufficientFundsError
+from .model import EXTERNAL_ACCOUNT_ID, PLATFORM_ACCOUNT_ID, LedgerAccount
+from .rules import AccountKind
+
+_NOT_NEGATIVE: Final = "ck_ledger_accounts_not_negative"
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """A user's money: what is free and what is held for jobs and withdrawals."""
+
+    user_id: int
+    available_cents: int
+    held_cents: int
+
+    @property
+    def balance_cents(self) -> int:
+        """All of it."""
+        return self.available_cents + self.held_cents
+
+
+class LockedAccounts:
+    """Accounts whose rows this transaction has locked, with balances that follow the transfers posted through it."""
+
+    def __init__(self, accounts: Mapping[tuple[int | None, AccountKind], tuple[int, int]]) -> None:
+        self._ids = {key: account_id for key, (account_id, _) in accounts.items()}
+        self._balances = {account_id: balance for account_id, balance in accounts.values()}
+
+    def id_of(self, kind: AccountKind, user_id: int | None = None) -> int:
+        """The account's id. Raises: KeyError when it was not locked."""
+        return self._ids[user_id, kind]
+
+    def wallet(self, user_id: int) -> Wallet:
+        """A locked wallet as it is now."""
+        return Wallet(
+            user_id,
+            self._balances[self.id_of(AccountKind.AVAILABLE, user_id)],
+            self._balances[self.id_of(AccountKind.HELD, user_id)],
+        )
+
+    def require_available(self, user_id: int, amount_cents: int) -> None:
+        """Raises: InsufficientFundsError when the wallet has less than `amount_cents` free."""
+        if self.wallet(user_id).available_cents < amount_cents:
+            raise insufficient_funds()
+
+    def apply(self, balances: Iterable[tuple[int, int]]) -> None:
+        """Take over balances that a transfer left."""
+        self._balances.update(balances)
+
+
+def insufficient_funds() -> InsufficientFundsError:
+    """Never says how much is missing: the caller may be the freelancer, and the wallet the client's."""
+    return InsufficientFundsError("the wallet's available balance does not cover this amount")
+
+
+async def lock_accounts(session: AsyncSession, user_ids: Iterable[int], *system: AccountKind) -> LockedAccounts:
+    """Lock the wallets of `user_ids`, and the platform's accounts named, by ascending id."""
+    system_ids = [
+        EXTERNAL_ACCOUNT_ID if kind is AccountKind.EXTERNAL else PLATFORM_ACCOUNT_ID
+        for kind in system
+        if kind in (AccountKind.EXTERNAL, AccountKind.PLATFORM)
+    ]
+    rows = await session.execute(
+        select(LedgerAccount.id, LedgerAccount.user_id, LedgerAccount.kind, LedgerAccount.balance_cents)
+        .where(or_(LedgerAccount.user_id.in_(sorted(set(user_ids))), LedgerAccount.id.in_(system_ids)))
+        .order_by(LedgerAccount.id)
+        .with_for_update()
+    )
+    return LockedAccounts({(row.user_id, AccountKind(row.kind)): (row.id, row.balance_cents) for row in rows})
+
+
+_POST: Final = text(
+    "WITH transfer AS ("
+    " INSERT INTO ledger_transfers (transaction_id, created_at) VALUES (:transaction_id, :now) RETURNING id"
+    "), posted AS ("
+    " INSERT INTO ledger_entries (transfer_id, account_id, amount_cents)"
+    " SELECT transfer.id, entry.account_id, entry.amount_cents"
+    " FROM transfer, unnest(CAST(:accounts AS bigint[]), CAST(:amounts AS bigint[]))"
+    " AS entry (account_id, amount_cents) ORDER BY entry.account_id"
+    " RETURNING account_id, balance_after_cents"
+    ") SELECT account_id, balance_after_cents FROM posted"
+).bindparams(
+    bindparam("now", type_=DateTime(timezone=True)),
+    bindparam("accounts", type_=ARRAY(BigInteger)),
+    bindparam("amounts", type_=ARRAY(BigInteger)),
+)
+
+
+async def post(
+    session: AsyncSession,
+    accounts: LockedAccounts,
+    *,
+    transaction_id: int,
+    now: dt.datetime,
+    entries: Mapping[int, int],
+) -> None:
+    """Post one transfer; `entries` maps account id to signed cents and must add up to zero.
+
+    Raises: InsufficientFundsError when an account would fall below zero.
+    """
+    moved = {account_id: cents for account_id, cents in sorted(entries.items()) if cents}
+    if sum(moved.values()) != 0 or len(moved) < 2:
+        msg = f"a transfer has two sides and adds up to zero, not {entries}"
+        raise ValueError(msg)
+    try:
+        rows = await session.execute(
+            _POST,
+            {"transaction_id": transaction_id, "now": now, "accounts": list(moved), "amounts": list(moved.values())},
+        )
+    except IntegrityError as error:
+        if constraint_name(error) == _NOT_NEGATIVE:
+            raise insufficient_funds() from error
+        raise
+    accounts.apply([(row.account_id, row.balance_after_cents) for row in rows])

@@ -1,0 +1,106 @@
+"""Reading and writing transactions and wallets."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from .ledger import Wallet
+from .model import LedgerAccount, Transaction
+from .rules import AccountKind, TransactionStatus, TransactionType
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionFilter:
+    """What a list of transactions is narrowed to. `user_id` None: everybody's (operators)."""
+
+    user_id: int | None = None
+    status: TransactionStatus | None = None
+    type: TransactionType | None = None
+    job_id: int | None = None
+
+
+async def find_wallet(session: AsyncSession, user_id: int) -> Wallet:
+    """A user's wallet as committed."""
+    rows = await session.execute(
+        select(LedgerAccount.kind, LedgerAccount.balance_cents).where(LedgerAccount.user_id == user_id)
+    )
+    balances = {row.kind: row.balance_cents for row in rows}
+    return Wallet(user_id, balances.get(AccountKind.AVAILABLE.value, 0), balances.get(AccountKind.HELD.value, 0))
+
+
+async def open_wallet(session: AsyncSession, user_id: int) -> None:
+    """Give a new user the two accounts of a wallet."""
+    await session.execute(
+        insert(LedgerAccount),
+        [{"user_id": user_id, "kind": kind.value} for kind in (AccountKind.AVAILABLE, AccountKind.HELD)],
+    )
+
+
+async def list_transactions(
+    session: AsyncSession, wanted: TransactionFilter, *, before_id: int | None, limit: int
+) -> Sequence[Transaction]:
+    """Transactions, newest first, with ids below `before_id`; one more than `limit` tells of a next page."""
+    query = select(Transaction).order_by(Transaction.id.desc()).limit(limit + 1)
+    if wanted.user_id is not None:
+        query = query.where(Transaction.user_id == wanted.user_id)
+    if wanted.status is not None:
+        query = query.where(Transaction.status == wanted.status.value)
+    if wanted.type is not None:
+        query = query.where(Transaction.type == wanted.type.value)
+    if wanted.job_id is not None:
+        query = query.where(Transaction.job_id == wanted.job_id)
+    if before_id is not None:
+        query = query.where(Transaction.id < before_id)
+    return (await session.execute(query)).scalars().all()
+
+
+async def add_transaction(
+    session: AsyncSession,
+    *,
+    user_id: int | None,
+    kind: TransactionType,
+    amount_cents: int,
+    now: dt.datetime,
+    job_id: int | None = None,
+    pending: bool = False,
+    release_at: dt.datetime | None = None,
+) -> int:
+    """Insert a transaction, confirmed unless `pending`; returns its id. A hold stays unsettled until it is ended."""
+    status = TransactionStatus.PENDING if pending else TransactionStatus.CONFIRMED
+    settled = not pending and kind is not TransactionType.HOLD
+    added = await session.execute(
+        insert(Transaction)
+        .values(
+            user_id=user_id,
+            type=kind.value,
+            status=status.value,
+            amount_cents=amount_cents,
+            job_id=job_id,
+            created_at=now,
+            confirmed_at=None if pending else now,
+            settled_at=now if settled else None,
+            release_at=release_at,
+        )
+        .returning(Transaction.id)
+    )
+    return added.scalar_one()
+
+
+async def due_earnings(session: AsyncSession, now: dt.datetime, limit: int) -> Sequence[int]:
+    """Ids of pending earnings whose time to be released has come, oldest first."""
+    found = await session.execute(
+        select(Transaction.id)
+        .where(
+            Transaction.type == TransactionType.JOB_EARNING.value,
+            Transaction.status == TransactionStatus.PENDING.value,
+            Transaction.release_at <= now,
+        )
+        .order_by(Transaction.release_at)
+        .limit(limit)
+    )
+    return found.scalars().all()
