@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from redis.asyncio import Redis
 from sharedjox_contracts.redis_layout import HistoryLimits
 
+from .claims import RecordPool
 from .metrics import RelayMetrics
 from .preparation import Preparer
 from .publisher import EventPublisher
 from .relay import ControlHandler, Relay, RelaySettings
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
-    from .claims import RecordPool
 
 DEFAULT_MAX_DATA_BYTES: Final = 64 * 1024
 

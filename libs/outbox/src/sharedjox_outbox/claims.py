@@ -11,7 +11,7 @@ import datetime as dt
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from .schema import SHARDS
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from asyncpg import Pool, Record
     from asyncpg.pool import PoolConnectionProxy
 
-    Connection = PoolConnectionProxy[Record]
-    RecordPool = Pool[Record]
+# Generic in the type stubs only.
+Connection: TypeAlias = "PoolConnectionProxy[Record]"
+RecordPool: TypeAlias = "Pool[Record]"
 
 _LOCK_NAMESPACE: Final = 0x5B1  # the writer's locks are in 0x5B0
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from .claims import RecordPool
+
 if TYPE_CHECKING:
     from asyncpg import Connection, Record
-
-    from .claims import RecordPool
 
 
 async def _keep_session(_connection: Connection[Record]) -> None:

@@ -6,17 +6,15 @@ import hashlib
 import secrets
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
+from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 from sharedjox_contracts.publication import encode_header, publish_keys
 from sharedjox_contracts.redis_layout import PUBLISH_MANY_SCRIPT, SHARDED_PUBLISH_MANY_SCRIPT
 from sharedjox_kit.clock import unix_ms
 
 from .preparation import EventStep
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 _MARK: Final = "\n-- loaded by a relay once the history has been made good\n"
 
