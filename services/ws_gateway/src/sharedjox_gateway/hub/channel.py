@@ -16,7 +16,7 @@ class Member(Protocol):
 
     socket_id: str
     offer: Callable[[bytes], object]
-    """Takes complete WebSocket frames. Never blocks and never raises; what it cannot send at once it buffers, bounded."""
+    """Takes complete WebSocket frames. Never blocks, never raises; what it cannot send at once it buffers, bounded."""
 
 
 class Delivery(Struct, frozen=True, gc=False):

@@ -30,6 +30,9 @@ class FanoutObserver(Protocol):
         ...
 
 
+FindMember = Callable[[str], Member | None]
+
+
 class _Pass:
     """One walk over a channel's members with one joined write."""
 
@@ -115,7 +118,7 @@ def _join(deliveries: list[Delivery]) -> bytes:
 
 
 def _take_batch(pending: list[Delivery]) -> list[Delivery]:
-    """The deliveries for one joined write: all of them, unless that would be a huge one. Removes them from `pending`."""
+    """Remove from `pending` the deliveries for one joined write: all of them, unless that would be a huge one."""
     size = 0
     for count, delivery in enumerate(pending, 1):
         size += len(delivery.frame)
@@ -131,8 +134,8 @@ def _take_batch(pending: list[Delivery]) -> list[Delivery]:
 class Fanout:
     """Serves channels round robin, one slice per loop step.
 
-    `schedule` runs a function soon, on the loop's next turn (`loop.call_soon`); `find_member` looks up a socket id among
-    this process's connections.
+    `schedule` runs a function on the loop's next turn (`loop.call_soon`); `find_member` looks up a socket id among this
+    process's connections.
     """
 
     __slots__ = ("_find_member", "_is_scheduled", "_observer", "_queue", "_schedule", "_slice")
@@ -140,7 +143,7 @@ class Fanout:
     def __init__(
         self,
         schedule: Callable[[Callable[[], None]], object],
-        find_member: Callable[[str], Member | None],
+        find_member: FindMember,
         observer: FanoutObserver,
         slice_members: int = SLICE_MEMBERS,
     ) -> None:
@@ -155,6 +158,7 @@ class Fanout:
         """Take an event for the present members of `channel`. Never waits."""
         channel.sequence += 1
         if not channel.members:
+            channel.pending.clear()  # whoever these were for has left; numbering counts on `pending` being a whole tail
             return
         channel.pending.append(delivery)
         if not channel.is_queued:

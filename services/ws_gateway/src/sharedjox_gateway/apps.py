@@ -1,0 +1,103 @@
+"""Applications: who may connect and publish, and with which limits. Looked up by key (sockets) or id (HTTP API)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from typing import Annotated
+
+from msgspec import Meta, Struct
+from sharedjox_contracts.signatures import matches
+
+PositiveInt = Annotated[int, Meta(ge=1)]
+
+
+class AppLimits(Struct, frozen=True, forbid_unknown_fields=True):
+    """Sizes in bytes or characters, counts, rates per second. 0 connections = no quota."""
+
+    max_connections: Annotated[int, Meta(ge=0)] = 0
+    max_channels_per_connection: PositiveInt = 1000
+    max_event_bytes: PositiveInt = 10_240
+    max_event_name_length: PositiveInt = 200
+    max_channel_name_length: PositiveInt = 200
+    max_channels_per_event: PositiveInt = 100
+    max_batch_events: PositiveInt = 10
+    max_presence_members: PositiveInt = 100
+    max_presence_member_bytes: PositiveInt = 1024
+    client_events_per_second: PositiveInt = 10
+
+
+class App(Struct, frozen=True, forbid_unknown_fields=True):
+    """One application. `id` is all digits, because official SDKs refuse anything else; `key` holds no colon."""
+
+    id: Annotated[str, Meta(pattern=r"^[0-9]+$", max_length=32)]
+    key: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_\-]+$", max_length=100)]
+    secret: Annotated[str, Meta(min_length=1)]
+    enabled: bool = True
+    allowed_origins: frozenset[str] = frozenset({"*"})
+    client_events: bool = True
+    user_authentication: bool = True
+    subscription_counts: bool = False
+    terminate_by_presence_user: bool = False
+    limits: AppLimits = AppLimits()
+
+
+class Signer:
+    """HMAC-SHA256 with one secret. The keyed state is prepared once and copied for each text: half the time."""
+
+    __slots__ = ("_keyed",)
+
+    def __init__(self, secret: str) -> None:
+        self._keyed = hmac.new(secret.encode(), digestmod=hashlib.sha256)
+
+    def sign(self, text: str) -> str:
+        """Lowercase hex signature. Raises: UnicodeEncodeError for text with lone surrogates."""
+        keyed = self._keyed.copy()
+        keyed.update(text.encode())
+        return keyed.hexdigest()
+
+    def verify(self, text: str, signature: str) -> bool:
+        """Whether `signature` is the one of `text`, compared in constant time."""
+        try:
+            return matches(self.sign(text), signature)
+        except UnicodeEncodeError:
+            return False
+
+
+class Apps:
+    """The applications in force. `replace` swaps them all at once; connections keep the app they came with."""
+
+    def __init__(self, apps: Iterable[App]) -> None:
+        self._by_key: dict[str, App] = {}
+        self._by_id: dict[str, App] = {}
+        self._signers: dict[str, Signer] = {}
+        self.replace(apps)
+
+    def replace(self, apps: Iterable[App]) -> None:
+        """Put other applications in force. Raises: ValueError when two share an id or a key; nothing changes then."""
+        listed = list(apps)
+        by_key = {app.key: app for app in listed}
+        by_id = {app.id: app for app in listed}
+        if len(by_key) != len(listed) or len(by_id) != len(listed):
+            msg = "two applications share an id or a key"
+            raise ValueError(msg)
+        self._by_key, self._by_id = by_key, by_id
+        self._signers = {app.id: Signer(app.secret) for app in listed}
+
+    def by_key(self, key: str | None) -> App | None:
+        """The app with this public key."""
+        return self._by_key.get(key) if key else None
+
+    def by_id(self, app_id: str) -> App | None:
+        """The app with this id."""
+        return self._by_id.get(app_id)
+
+    def signer(self, app: App) -> Signer:
+        """The signer for an app's secret."""
+        return self._signers.get(app.id) or Signer(app.secret)
+
+    @property
+    def ids(self) -> list[str]:
+        """All app ids."""
+        return list(self._by_id)

@@ -1,0 +1,244 @@
+"""The Redis broker: one listening and one commanding connection per process, both pipelined.
+
+Opening a channel is: SUBSCRIBE, and when that is acknowledged, read the position. In this order nothing can fall
+between the two. What arrives in between carries its offset, so the listener sees whether it is before or after.
+After a lost connection everything is subscribed again and `opened` comes anew for each channel, with the position then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+import hiredis
+import msgspec
+from sharedjox_contracts.control import decode_command
+from sharedjox_contracts.publication import MalformedPublicationError, Publication, decode_publication
+from sharedjox_contracts.redis_layout import (
+    OPEN_SCRIPT,
+    HistoryLimits,
+    control_topic,
+    live_topic,
+    log_key,
+    meta_key,
+)
+from sharedjox_kit.logs import get_logger
+
+from .base import BrokerListener, HistoryPage
+from .resp import RedisAddress, Reply, RespConnection, connect
+
+_log = get_logger(__name__)
+HISTORY_PAGE: Final = 1000
+RECONNECT_CAP_SECONDS: Final = 1.0
+PROBE_SECONDS: Final = 5.0
+_SUBSCRIBE_BATCH: Final = 500
+
+
+class RedisBroker:
+    """See `base.Broker`. `run()` keeps the connections up until cancelled."""
+
+    def __init__(
+        self, address: RedisAddress, listener: BrokerListener, limits: HistoryLimits, app_ids: list[str]
+    ) -> None:
+        self._address = address
+        self._listener = listener
+        self._limits = limits
+        self._control = {control_topic(app_id).encode(): app_id for app_id in app_ids}
+        self._topics: dict[bytes, tuple[str, str]] = {}
+        self._subscriber: RespConnection | None = None
+        self._commander: RespConnection | None = None
+        self._lost = asyncio.Event()
+        self._open_sha = ""
+        self._to_subscribe: list[bytes] = []
+        self._last_heard = 0.0
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether both connections stand."""
+        return self._subscriber is not None
+
+    @property
+    def commander(self) -> RespConnection | None:
+        """The connection for commands, or None while Redis is away."""
+        return self._commander
+
+    # --- what the gateway asks ------------------------------------------------------------------------------------
+
+    def open(self, app_id: str, channel: str) -> None:
+        """See `base.Broker.open`. The SUBSCRIBEs of one loop turn leave as one command."""
+        topic = live_topic(app_id, channel).encode()
+        self._topics[topic] = (app_id, channel)
+        if self._subscriber is None:
+            return
+        if not self._to_subscribe:
+            asyncio.get_running_loop().call_soon(self._subscribe_waiting)
+        self._to_subscribe.append(topic)
+
+    def _subscribe_waiting(self) -> None:
+        topics, self._to_subscribe = self._to_subscribe, []
+        if self._subscriber is not None and topics:
+            self._subscriber.send(None, "SUBSCRIBE", *topics)
+
+    def close(self, app_id: str, channel: str) -> None:
+        """See `base.Broker.close`."""
+        topic = live_topic(app_id, channel).encode()
+        if self._topics.pop(topic, None) is None:
+            return
+        if topic in self._to_subscribe:
+            self._to_subscribe.remove(topic)
+        elif self._subscriber is not None:
+            self._subscriber.send(None, "UNSUBSCRIBE", topic)
+
+    def read_history(self, app_id: str, channel: str, after: int, done: Callable[[HistoryPage | None], None]) -> None:
+        """See `base.Broker.read_history`. One round trip: entries and position are read in one transaction."""
+        if self._commander is None:
+            asyncio.get_running_loop().call_soon(done, None)
+            return
+        send = self._commander.send
+        send(None, "MULTI")
+        send(None, "HMGET", meta_key(app_id, channel), "e", "o")
+        send(None, "XRANGE", log_key(app_id, channel), f"{after + 1}-0", "+", "COUNT", HISTORY_PAGE)
+        send(lambda reply: done(_history_page(reply)), "EXEC")
+
+    def publish_transient(self, app_id: str, channel: str, message: bytes) -> bool:
+        """See `base.Broker.publish_transient`."""
+        if self._commander is None:
+            return False
+        self._commander.send(None, "PUBLISH", live_topic(app_id, channel), message)
+        return True
+
+    # --- what Redis says ------------------------------------------------------------------------------------------
+
+    def _heard(self, reply: Reply) -> None:
+        self._last_heard = asyncio.get_running_loop().time()
+        if not isinstance(reply, list):
+            return
+        kind = reply[0]
+        if kind == b"message":
+            self._message(reply[1], reply[2])
+        elif kind == b"subscribe":
+            self._subscribed(reply[1])
+
+    def _message(self, topic: bytes, message: bytes) -> None:
+        named = self._topics.get(topic)
+        if named is not None:
+            try:
+                publication = decode_publication(message)
+            except MalformedPublicationError:
+                _log.warning("broker.malformed_publication", topic=topic.decode(errors="replace"))
+                return
+            self._listener.published(*named, publication)
+        elif (app_id := self._control.get(topic)) is not None:
+            try:
+                command = decode_command(message)
+            except (msgspec.DecodeError, msgspec.ValidationError):
+                _log.warning("broker.malformed_command", topic=topic.decode(errors="replace"))
+                return
+            self._listener.commanded(app_id, command)
+
+    def _subscribed(self, topic: bytes) -> None:
+        named = self._topics.get(topic)
+        if named is None or self._commander is None:
+            return
+        app_id, channel = named
+
+        def positioned(reply: Reply) -> None:
+            if isinstance(reply, Exception):
+                _log.warning("broker.position_failed", channel=channel, error=str(reply))
+                if self._commander is not None:
+                    self._commander.abort()  # start anew: a channel must not stay half open
+            elif self._topics.get(topic) == named:
+                self._listener.opened(app_id, channel, reply[0].decode(), int(reply[1]))
+
+        self._commander.send(
+            positioned,
+            "EVALSHA",
+            self._open_sha,
+            2,
+            meta_key(app_id, channel),
+            log_key(app_id, channel),
+            secrets.token_hex(6),
+            self._limits.meta_seconds * 1000,
+        )
+
+    # --- staying connected ----------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Connect, listen, reconnect with backoff and jitter; ends by cancellation only."""
+        failures = 0
+        while True:
+            try:
+                await self._connect()
+            except (OSError, TimeoutError, hiredis.HiredisError) as error:  # LOADING and the like are replies
+                failures += 1
+                if failures in (1, 10) or failures % 60 == 0:
+                    _log.warning("broker.unreachable", failures=failures, error=str(error) or type(error).__name__)
+                self._drop()
+            else:
+                _log.info("broker.connected", channels=len(self._topics), failures=failures)
+                failures = 0
+                await self._until_lost()
+                _log.warning("broker.lost")
+            delay = min(RECONNECT_CAP_SECONDS, 0.02 * 2 ** min(failures, 8))
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+
+    async def _connect(self) -> None:
+        self._lost.clear()
+        self._commander = await connect(self._address, lambda _reply: None, self._lost.set)
+        self._open_sha = (await self._commander.call("SCRIPT", "LOAD", OPEN_SCRIPT)).decode()
+        subscriber = await connect(self._address, self._heard, self._lost.set)
+        subscriber.listen()
+        self._to_subscribe = []
+        topics = [*self._control, *self._topics]
+        for start in range(0, len(topics), _SUBSCRIBE_BATCH):
+            subscriber.send(None, "SUBSCRIBE", *topics[start : start + _SUBSCRIBE_BATCH])
+        self._subscriber = subscriber
+
+    async def _until_lost(self) -> None:
+        """Wait for either connection to end; probe both, so that a half-open one is found within two probes."""
+        loop = asyncio.get_running_loop()
+        self._last_heard = loop.time()
+        while True:
+            try:
+                async with asyncio.timeout(PROBE_SECONDS):
+                    await self._lost.wait()
+            except TimeoutError:
+                pass
+            else:
+                break
+            try:
+                async with asyncio.timeout(PROBE_SECONDS):
+                    if self._commander is not None:
+                        await self._commander.call("PING")
+            except (OSError, TimeoutError, hiredis.HiredisError):
+                break
+            if loop.time() - self._last_heard > 2 * PROBE_SECONDS:
+                break
+            if self._subscriber is not None:
+                self._subscriber.send(None, "PING")
+        self._drop()
+
+    def _drop(self) -> None:
+        commander, subscriber = self._commander, self._subscriber
+        self._commander = self._subscriber = None
+        for connection in (commander, subscriber):
+            if connection is not None:
+                connection.abort()
+
+    async def aclose(self) -> None:
+        """Drop both connections; `run` is to be cancelled by its owner."""
+        self._drop()
+
+
+def _history_page(reply: Reply) -> HistoryPage | None:
+    if not isinstance(reply, list):
+        return None
+    (epoch, offset), entries = reply
+    publications: list[Publication] = []
+    for _entry_id, fields in entries:
+        named = dict(zip(fields[::2], fields[1::2], strict=True))
+        publications.append(decode_publication(named[b"m"]))
+    return HistoryPage((epoch or b"").decode(), int(offset or 0), publications)

@@ -1,0 +1,103 @@
+"""The first bytes of a TCP connection decide what it is: a WebSocket, or HTTP for FastAPI.
+
+WebSockets never touch the HTTP server: parsing the head here and switching the transport's protocol costs a third of
+going through it, and what stays in memory is one `Connection`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from sharedjox_gateway.protocol.handshake import (
+    MAX_HEAD_BYTES,
+    BadHandshakeError,
+    UpgradeRequest,
+    error_response,
+    is_upgrade,
+    parse_upgrade,
+)
+
+HttpProtocolFactory = Callable[[], asyncio.Protocol]
+
+
+class EntryOwner(Protocol):
+    """What an entry needs of the gateway."""
+
+    def upgrade(self, request: UpgradeRequest, transport: asyncio.Transport) -> asyncio.Protocol:
+        """Accept a WebSocket on `transport`; the returned protocol gets all further bytes."""
+        ...
+
+    def entered(self, entry: Entry) -> None:
+        """A TCP connection was accepted; abort it if it says nothing sensible in time."""
+        ...
+
+    def left(self, entry: Entry) -> None:
+        """The entry was handed on or lost."""
+        ...
+
+
+class Entry(asyncio.Protocol):
+    """Reads a request head, then hands the transport on."""
+
+    __slots__ = ("_buffer", "_make_http", "_owner", "transport")
+
+    def __init__(self, owner: EntryOwner, make_http: HttpProtocolFactory) -> None:
+        self._owner = owner
+        self._make_http = make_http
+        self._buffer = b""
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio: a peer connected."""
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
+        self._owner.entered(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """asyncio: gone before it said what it wanted."""
+        self._owner.left(self)
+
+    def data_received(self, data: bytes) -> None:
+        """asyncio: part of a request head, or all of it."""
+        buffer = self._buffer + data if self._buffer else data
+        end = buffer.find(b"\r\n\r\n")
+        if end < 0:
+            if b"GET ".startswith(buffer[:4]) or (buffer.startswith(b"GET ") and len(buffer) <= MAX_HEAD_BYTES):
+                self._buffer = buffer
+                return
+            self._to_http(buffer)
+            return
+        head = buffer[: end + 4]
+        if is_upgrade(head):
+            self._to_websocket(head, buffer[end + 4 :])
+        else:
+            self._to_http(buffer)
+
+    def _to_http(self, data: bytes) -> None:
+        transport = self._hand_on()
+        protocol = self._make_http()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        protocol.data_received(data)
+
+    def _to_websocket(self, head: bytes, rest: bytes) -> None:
+        transport = self._hand_on()
+        try:
+            if len(head) > MAX_HEAD_BYTES:
+                raise BadHandshakeError(431, "Request Header Fields Too Large")
+            request = parse_upgrade(head)
+        except BadHandshakeError as error:
+            transport.write(error_response(error.status, error.reason))
+            transport.close()
+            return
+        protocol = self._owner.upgrade(request, transport)
+        transport.set_protocol(protocol)
+        if rest:
+            protocol.data_received(rest)
+
+    def _hand_on(self) -> asyncio.Transport:
+        assert self.transport is not None  # noqa: S101 - bytes come after connection_made
+        self._owner.left(self)
+        self._buffer = b""
+        return self.transport

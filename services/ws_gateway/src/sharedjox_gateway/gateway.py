@@ -1,0 +1,234 @@
+"""One gateway process: the pieces put together, without HTTP and without sockets of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Final
+
+from sharedjox_contracts.control import Close, Command, TerminateUser, Unsubscribe
+from sharedjox_contracts.redis_layout import HistoryLimits
+from sharedjox_kit.logs import get_logger
+
+from .apps import App, Apps
+from .broker.base import Broker
+from .broker.redis import RedisBroker
+from .broker.resp import parse_redis_url
+from .connection.connection import Connection
+from .connection.entry import Entry
+from .handler import MessageHandler
+from .heartbeat import TICK_SECONDS, Heartbeat
+from .hub.hub import Hub
+from .protocol import messages
+from .protocol.close_codes import PusherError
+from .protocol.handshake import UpgradeRequest, accept_response, check_protocol, origin_is_allowed
+from .settings import GatewaySettings
+from .stats import Stats
+from .subscriptions import Subscriptions
+
+_log = get_logger(__name__)
+SWEEP_TICKS: Final = 10
+
+
+class Gateway:
+    """Owns connections (`ConnectionOwner`, `EntryOwner`) and everything they need. Made inside a running loop."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        loop = asyncio.get_running_loop()
+        self.settings = settings
+        self.stats = Stats()
+        self.apps = Apps(settings.load_apps())
+        self.hub: Hub[Connection] = Hub(loop.call_soon, self.stats)
+        self.subscriptions = Subscriptions(self.hub, self.stats, self._joined)
+        self.subscriptions.on_command = self._command
+        limits = HistoryLimits(settings.history_length, settings.history_age_seconds, settings.history_meta_seconds)
+        self.redis = RedisBroker(parse_redis_url(settings.redis_url), self.subscriptions, limits, self.apps.ids)
+        self.broker: Broker = self.redis
+        self.subscriptions.attach(self.broker)
+        self.handler = MessageHandler(
+            self.hub, self.apps, self.subscriptions, self.stats, self.broker.publish_transient
+        )
+        self.heartbeat = Heartbeat(
+            self.hub.connections,
+            ping_interval_seconds=settings.ping_interval_seconds,
+            handshake_timeout_seconds=settings.handshake_timeout_seconds,
+            close_timeout_seconds=settings.close_timeout_seconds,
+            lifetime_seconds=settings.connection_lifetime_seconds,
+            now=loop.time,
+        )
+        self.max_message_bytes = settings.max_message_bytes
+        self.max_buffer_bytes = settings.max_buffer_bytes
+        self.is_draining = False
+        self._app_connections: dict[str, int] = {}
+        self._connection_limit = settings.connection_limit
+        self._tasks: list[asyncio.Task[None]] = []
+        self._now = loop.time
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to talk to Redis and to keep time."""
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self.redis.run()), loop.create_task(self._keep_time())]
+
+    async def stop(self) -> None:
+        """End the background work and drop what is still connected."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.redis.aclose()
+        for connection in list(self.hub.connections.values()):
+            connection.abort()
+
+    async def _keep_time(self) -> None:
+        ticks = 0
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self.heartbeat.tick()
+            ticks += 1
+            if ticks % SWEEP_TICKS == 0:
+                self.subscriptions.sweep()
+
+    async def drain(self) -> None:
+        """Send everybody elsewhere: 4200 in waves over the drain window. New upgrades get 4200 at once."""
+        self.is_draining = True
+        connections = list(self.hub.connections.values())
+        waves = max(1, round(self.settings.drain_seconds / self.settings.drain_wave_seconds))
+        share = -(-len(connections) // waves)
+        _log.info("gateway.draining", connections=len(connections), waves=waves)
+        for start in range(0, len(connections), max(share, 1)):
+            for connection in connections[start : start + share]:
+                connection.refuse(PusherError.RECONNECT)
+            if start + share < len(connections):
+                await asyncio.sleep(self.settings.drain_wave_seconds)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether this process should get new connections."""
+        return not self.is_draining and self.broker.is_connected
+
+    def present(self) -> dict[str, float]:
+        """Gauges for `metrics`."""
+        return {
+            "connections": len(self.hub.connections),
+            "subscriptions": self.stats.subscriptions,
+            "channels": self.hub.channel_count,
+            "handshakes": len(self.heartbeat.entries),
+            "redis_connected": float(self.broker.is_connected),
+            "draining": float(self.is_draining),
+        }
+
+    # --- EntryOwner -------------------------------------------------------------------------------------------------
+
+    def entered(self, entry: Entry) -> None:
+        """See `EntryOwner`."""
+        self.heartbeat.entered(entry)
+
+    def left(self, entry: Entry) -> None:
+        """See `EntryOwner`."""
+        self.heartbeat.entries.pop(entry, None)
+
+    def upgrade(self, request: UpgradeRequest, transport: asyncio.Transport) -> asyncio.Protocol:
+        """See `EntryOwner`. A refusal is an accepted upgrade and a close code, so that browsers can see it."""
+        app = self.apps.by_key(request.app_key)
+        protocol = check_protocol(request.protocol, request.version)
+        refusal = self._refusal(request, app, protocol)
+        version = protocol if isinstance(protocol, int) else 7
+        connection = Connection(self, app or _NO_APP, _new_socket_id(), version, transport)
+        if refusal is not None:
+            self.stats.connections_refused[refusal.code] += 1
+            transport.write(accept_response(request.accept))
+            connection.refuse(refusal)
+            return connection
+        transport.set_write_buffer_limits(high=64 * 1024, low=16 * 1024)
+        connection.opened_at = self._now()
+        self.hub.connections[connection.socket_id] = connection
+        self._app_connections[connection.app.id] = self._app_connections.get(connection.app.id, 0) + 1
+        self.stats.connections_opened += 1
+        transport.write(
+            accept_response(request.accept)
+            + messages.connection_established(connection.socket_id, self.settings.activity_timeout_seconds)
+        )
+        return connection
+
+    def _refusal(self, request: UpgradeRequest, app: App | None, protocol: PusherError | int) -> PusherError | None:
+        if request.app_key is None:
+            return PusherError.PATH_NOT_FOUND
+        if app is None:
+            return PusherError.UNKNOWN_APP
+        if not app.enabled:
+            return PusherError.APP_DISABLED
+        if isinstance(protocol, PusherError):
+            return protocol
+        if not origin_is_allowed(request.origin, app.allowed_origins):
+            return PusherError.ORIGIN_NOT_ALLOWED
+        if self.is_draining:
+            return PusherError.RECONNECT
+        if len(self.hub.connections) >= self._connection_limit:
+            return PusherError.OVER_CAPACITY
+        quota = app.limits.max_connections
+        if quota and self._app_connections.get(app.id, 0) >= quota:
+            return PusherError.OVER_QUOTA
+        return None
+
+    # --- ConnectionOwner --------------------------------------------------------------------------------------------
+
+    def received(self, connection: Connection, payload: bytes) -> None:
+        """See `ConnectionOwner`."""
+        self.handler.handle(connection, payload)
+
+    def ended(self, connection: Connection, code: int) -> None:
+        """See `ConnectionOwner`."""
+        if self.hub.connections.pop(connection.socket_id, None) is None:
+            return
+        self._app_connections[connection.app.id] -= 1
+        self.stats.connections_closed[code] += 1
+        self.subscriptions.leave_all(connection)
+        connection.joining = None
+
+    def closing(self, connection: Connection) -> None:
+        """See `ConnectionOwner`."""
+        self.heartbeat.closes(connection)
+
+    def lost(self, connection: Connection) -> None:
+        """See `ConnectionOwner`."""
+        self.heartbeat.closed(connection)
+
+    def overflowed(self, connection: Connection) -> None:
+        """See `ConnectionOwner`."""
+        self.stats.slow_closes += 1
+        _log.info("connection.too_slow", socket_id=connection.socket_id, channels=len(connection.channels))
+
+    # --- others -----------------------------------------------------------------------------------------------------
+
+    def _joined(self, connection: Connection, channel: str) -> None:
+        self.handler.joined(connection, channel)
+
+    def _command(self, app_id: str, command: Command) -> None:
+        if isinstance(command, TerminateUser):
+            return
+        connection = self.hub.connections.get(command.socket_id)
+        if connection is None or connection.app.id != app_id:
+            return
+        if isinstance(command, Unsubscribe):
+            self._revoke(connection, command.channel)
+        elif isinstance(command, Close):
+            connection.refuse(PusherError.UNAUTHORIZED, command.reason)
+
+    def _revoke(self, connection: Connection, name: str) -> None:
+        """Take a channel away for good and say so in the form that reaches Echo's `.error()`."""
+        if connection.denied is None:
+            connection.denied = set()
+        connection.denied.add(name)
+        channel = self.hub.channel(connection.app.id, name)
+        if channel is not None and self.subscriptions.leave(connection, channel):
+            connection.offer(messages.subscription_error(name, "AuthError", "Access to this channel was revoked", 403))
+
+
+_NO_APP: Final = App(id="0", key="none", secret="-", enabled=False)  # noqa: S106 - stands for no app at all
+
+
+def _new_socket_id() -> str:
+    """`digits.digits`: 63 random bits, unguessable and unique over all nodes."""
+    number = int.from_bytes(os.urandom(8), "big") >> 1
+    return f"{number >> 32}.{number & 0xFFFFFFFF}"

@@ -1,0 +1,223 @@
+"""What a Pusher message from a client leads to. One handler per process; all state is in connections and the hub.
+
+Source: Pusher Channels protocol 7. Every subscribe is answered, one way or the other: pusher-js would wait for ever.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Raw
+from sharedjox_contracts.channels import ChannelKind, channel_kind, is_valid_channel_name
+from sharedjox_contracts.codec import encode_json
+from sharedjox_contracts.publication import Header, encode_transient
+from sharedjox_contracts.signatures import channel_string
+
+from .apps import Apps
+from .connection.connection import Connection
+from .hub.hub import Hub
+from .protocol import messages
+from .protocol.close_codes import PusherError
+from .protocol.messages import ClientMessage, MalformedMessageError, Position, SubscribeData
+from .stats import Stats
+from .subscriptions import Subscriptions
+
+CLIENT_EVENT_PREFIX: Final = "client-"
+MAX_ABUSE: Final = 100
+
+
+class SubscribeRefusedError(Exception):
+    """A subscribe that is answered with `pusher:subscription_error`."""
+
+    def __init__(self, kind: str, message: str, status: int) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.status = status
+
+
+class ClientEventRefusedError(Exception):
+    """A client event that is answered with an in-band `pusher:error`."""
+
+    def __init__(self, error: PusherError, message: str) -> None:
+        super().__init__(message)
+        self.error = error
+        self.message = message
+
+
+class MessageHandler:
+    """Dispatches client messages. Never raises for what a client sends."""
+
+    def __init__(
+        self,
+        hub: Hub[Connection],
+        apps: Apps,
+        subscriptions: Subscriptions,
+        stats: Stats,
+        publish: Callable[[str, str, bytes], bool],
+    ) -> None:
+        self._hub = hub
+        self._apps = apps
+        self._subscriptions = subscriptions
+        self._stats = stats
+        self._publish = publish
+
+    def handle(self, connection: Connection, payload: bytes) -> None:
+        """Take one text message."""
+        self._stats.messages_received += 1
+        self._stats.bytes_received += len(payload)
+        try:
+            self._dispatch(connection, messages.decode_client_message(payload))
+        except MalformedMessageError as error:
+            connection.offer(messages.error_frame(None, str(error)))
+
+    def _dispatch(self, connection: Connection, message: ClientMessage) -> None:
+        event = message.event
+        if event == "pusher:ping":
+            connection.offer(messages.PONG)
+        elif event == "pusher:subscribe":
+            self._subscribe(connection, message)
+        elif event == "pusher:unsubscribe":
+            self._unsubscribe(connection, message)
+        elif event.startswith(CLIENT_EVENT_PREFIX):
+            self._client_event(connection, message)
+        elif event != "pusher:pong":
+            connection.offer(messages.error_frame(None, f"Unknown event: {event[:100]}"))
+
+    # --- subscribing ------------------------------------------------------------------------------------------------
+
+    def _subscribe(self, connection: Connection, message: ClientMessage) -> None:
+        data = messages.decode_subscribe(message)
+        if self._is_deferred(connection, data.channel, message):
+            return
+        try:
+            recover = self._check_subscribe(connection, data)
+        except SubscribeRefusedError as refusal:
+            self._stats.subscribe_refused[refusal.kind] += 1
+            connection.offer(
+                messages.subscription_error(data.channel[:200], refusal.kind, refusal.message, refusal.status)
+            )
+        else:
+            self._subscriptions.join(connection, data.channel, recover)
+
+    def _check_subscribe(self, connection: Connection, data: SubscribeData) -> Position | None:
+        """Whether the connection may join; returns the position to recover from. Raises: SubscribeRefusedError."""
+        limits = connection.app.limits
+        if not is_valid_channel_name(data.channel, max_length=limits.max_channel_name_length):
+            raise SubscribeRefusedError("LimitReached", "Invalid channel name", 4009)
+        kind = channel_kind(data.channel)
+        if kind.needs_signature:
+            self._check_signature(connection, data)
+        elif kind is ChannelKind.SERVER_TO_USER:
+            raise SubscribeRefusedError("AuthError", "Sign in as this user first", 401)
+        held = len(connection.channels) + len(connection.joining or ())
+        if held >= limits.max_channels_per_connection:
+            raise SubscribeRefusedError("LimitReached", f"Limit of {held} channels per connection reached", 4100)
+        if data.recover is None:
+            return None
+        try:
+            return messages.decode_position(data.recover)
+        except MalformedMessageError as error:
+            # The subscription itself is fine: say what is wrong, in band, and join without recovery.
+            connection.offer(messages.error_frame(None, str(error)))
+            return None
+
+    def _check_signature(self, connection: Connection, data: SubscribeData) -> None:
+        key, colon, signature = (data.auth or "").partition(":")
+        if not colon:
+            raise SubscribeRefusedError("AuthError", "The subscription carries no auth signature", 401)
+        if key != connection.app.key:
+            raise SubscribeRefusedError("AuthError", "Invalid key in subscription auth data", 401)
+        text = channel_string(connection.socket_id, data.channel, data.channel_data)
+        if not self._apps.signer(connection.app).verify(text, signature):
+            raise SubscribeRefusedError(
+                "AuthError",
+                "Invalid signature: expected the HMAC SHA256 hex digest of "
+                f"{connection.socket_id}:{data.channel}[:<channel_data>]",
+                401,
+            )
+        if connection.denied is not None and data.channel in connection.denied:
+            raise SubscribeRefusedError("AuthError", "Access to this channel was revoked", 403)
+
+    def _unsubscribe(self, connection: Connection, message: ClientMessage) -> None:
+        data = messages.decode_unsubscribe(message)
+        if self._is_deferred(connection, data.channel, message):
+            return
+        channel = self._hub.channel(connection.app.id, data.channel)
+        if channel is not None:
+            self._subscriptions.leave(connection, channel)
+
+    def _is_deferred(self, connection: Connection, channel: str, message: ClientMessage) -> bool:
+        """Keep a message for later while a subscribe to its channel is unanswered: order per channel is kept."""
+        deferred = connection.joining.get(channel) if connection.joining else None
+        if deferred is None:
+            return False
+        if len(deferred) >= MAX_ABUSE:
+            connection.refuse(PusherError.UNAUTHORIZED, "Too many messages for a channel that is not joined yet")
+            return True
+        deferred.append(message)
+        return True
+
+    def joined(self, connection: Connection, channel: str) -> None:
+        """A subscribe was answered: go on with what came behind it."""
+        if connection.joining is None:
+            return
+        deferred = connection.joining.pop(channel, [])
+        if not connection.joining:
+            connection.joining = None
+        for message in deferred:
+            if not connection.is_closing:
+                try:
+                    self._dispatch(connection, message)
+                except MalformedMessageError as error:
+                    connection.offer(messages.error_frame(None, str(error)))
+
+    # --- client events ----------------------------------------------------------------------------------------------
+
+    def _client_event(self, connection: Connection, message: ClientMessage) -> None:
+        if message.channel is not None and self._is_deferred(connection, message.channel, message):
+            return
+        try:
+            channel = self._check_client_event(connection, message)
+        except ClientEventRefusedError as refusal:
+            connection.offer(messages.error_frame(refusal.error.code, refusal.message))
+            return
+        data = message.data if bytes(message.data) not in (b"", b"null") else Raw(b"{}")
+        frame = encode_json({"event": message.event, "channel": channel, "data": data})
+        publication = encode_transient(Header(message.event, except_socket_id=connection.socket_id), frame)
+        if self._publish(connection.app.id, channel, publication):
+            self._stats.client_events += 1
+        else:
+            connection.offer(messages.error_frame(None, "Client event not sent, please try again"))
+
+    def _check_client_event(self, connection: Connection, message: ClientMessage) -> str:
+        """The channel to send on. Raises: ClientEventRefusedError."""
+        rejected = PusherError.CLIENT_EVENT_REJECTED
+        limits = connection.app.limits
+        name = message.channel or ""
+        channel = self._hub.channel(connection.app.id, name)
+        if not connection.app.client_events:
+            raise ClientEventRefusedError(rejected, "Client events are not enabled for this app")
+        if channel is None or connection not in channel.members:
+            raise ClientEventRefusedError(rejected, "Client events need a subscription to their channel")
+        if not channel.kind.allows_client_events:
+            raise ClientEventRefusedError(rejected, "Client events need a private or presence channel")
+        if len(message.event) > limits.max_event_name_length or len(bytes(message.data)) > limits.max_event_bytes:
+            raise ClientEventRefusedError(rejected, "Client event too large")
+        if not self._spend(connection, limits.client_events_per_second):
+            raise ClientEventRefusedError(PusherError.CLIENT_EVENT_RATE, PusherError.CLIENT_EVENT_RATE.text)
+        return name
+
+    @staticmethod
+    def _spend(connection: Connection, rate: int) -> bool:
+        """A token bucket of `rate` per second: what a fixed window would let through twice it lets through once."""
+        now = time.monotonic()
+        tokens, since = connection.whisper_budget or (float(rate), now)
+        tokens = min(float(rate), tokens + (now - since) * rate)
+        if tokens < 1:
+            connection.whisper_budget = (tokens, now)
+            return False
+        connection.whisper_budget = (tokens - 1, now)
+        return True

@@ -1,0 +1,146 @@
+"""Listening: one socket per process with SO_REUSEPORT, uvicorn for HTTP, our entry in front of it, signals, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Generator
+from typing import Any, Final
+
+import uvicorn
+from fastapi import FastAPI
+from sharedjox_kit.environment import refuse
+from sharedjox_kit.logs import get_logger
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from .app import create_http_app
+from .connection.entry import Entry
+from .gateway import Gateway
+from .settings import GatewaySettings
+
+_log = get_logger(__name__)
+BACKLOG: Final = 4096
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: a signal means drain first, and `serve` decides when that is over."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket that several processes may share. Ends the process with a clear line when it cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        refuse(f"cannot listen on {host}:{port}: {error.strerror}. Set REVERB_HOST / REVERB_PORT to a free address.")
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def _create_server(gateway: Gateway, app: FastAPI, settings: GatewaySettings) -> _Server:
+    def make_entry(
+        config: uvicorn.Config,
+        server_state: Any,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> Entry:
+        return Entry(
+            gateway,
+            lambda: HttpToolsProtocol(config=config, server_state=server_state, app_state=app_state, _loop=_loop),
+        )
+
+    config = uvicorn.Config(
+        app,
+        http=make_entry,  # type: ignore[arg-type]  # any callable with the constructor's arguments will do
+        ws="none",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=2,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
+    )
+    return _Server(config)
+
+
+def _create_admin_server(app: FastAPI, settings: GatewaySettings) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            host=settings.gateway_admin_host,
+            port=settings.gateway_admin_port,
+            ws="none",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+        )
+    )
+
+
+async def serve(settings: GatewaySettings) -> None:
+    """Run one gateway process until SIGTERM or SIGINT, then drain. A second signal cuts the drain short."""
+    loop = asyncio.get_running_loop()
+    gateway = Gateway(settings)
+    app = create_http_app(gateway)
+    server = _create_server(gateway, app, settings)
+    stop = asyncio.Event()
+    hurry = asyncio.Event()
+
+    def on_signal() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    listener = listen(settings.reverb_host, settings.reverb_port)
+    gateway.start()
+    servers = [(server, [listener])]
+    if settings.gateway_admin_port:
+        servers.append(
+            (_create_admin_server(app, settings), [listen(settings.gateway_admin_host, settings.gateway_admin_port)])
+        )
+    running = [loop.create_task(each.serve(sockets=sockets)) for each, sockets in servers]
+    host, port = listener.getsockname()[:2]
+    _log.info("gateway.listening", host=host, port=port, apps=gateway.apps.ids, limit=settings.connection_limit)
+    await _first(stop.wait(), *running)
+    for accepting in server.servers:
+        accepting.close()
+    await _first(gateway.drain(), hurry.wait())
+    await _first(gateway.heartbeat.all_closed.wait(), hurry.wait(), asyncio.sleep(settings.close_timeout_seconds))
+    for each, _ in servers:
+        each.should_exit = True
+    await asyncio.gather(*running)
+    await gateway.stop()
+    _log.info("gateway.stopped", hurried=hurry.is_set())
+
+
+async def _first(*waits: Any) -> None:
+    """Wait until one of them is over; the others are cancelled unless they were tasks of the caller."""
+    own = [asyncio.ensure_future(wait) for wait in waits if not isinstance(wait, asyncio.Task)]
+    given = [wait for wait in waits if isinstance(wait, asyncio.Task)]
+    await asyncio.wait([*own, *given], return_when=asyncio.FIRST_COMPLETED)
+    for task in own:
+        task.cancel()
+    await asyncio.gather(*own, return_exceptions=True)
+
+
+def fail_on_wrong_platform() -> None:
+    """SO_REUSEPORT balances connections on Linux; elsewhere one process per port is the way."""
+    if not hasattr(socket, "SO_REUSEPORT"):
+        refuse(f"this platform ({sys.platform}) has no SO_REUSEPORT; run the gateway on Linux or macOS")

@@ -1,0 +1,103 @@
+"""Settings of the gateway: Reverb's names as they stand, plus our own. Checked at start."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+from typing import Final, Self
+
+import msgspec
+from pydantic import Field, SecretStr, field_validator, model_validator
+from sharedjox_kit.environment import ServiceSettings, reject_sample_secret
+
+from .apps import App
+from .broker.resp import parse_redis_url
+
+SAMPLE_SECRETS: Final = frozenset({"sharedjox-secret", "app-secret", "secret"})
+DESCRIPTORS_FOR_OTHERS: Final = 200
+"""File descriptors left for Redis, logs, HTTP and what the interpreter needs."""
+
+
+class GatewaySettings(ServiceSettings):
+    """Field names are the environment's names. Durations are in seconds, sizes in bytes."""
+
+    reverb_app_id: str = "1001"
+    reverb_app_key: str = "sharedjox"
+    reverb_app_secret: SecretStr = SecretStr("sharedjox-secret")
+    reverb_host: str = "127.0.0.1"
+    reverb_port: int = Field(default=8080, ge=0, le=65535)
+    reverb_scheme: str = Field(default="http", pattern="^https?$")
+    broadcast_driver: str = "reverb"
+    apps_file: Path | None = None
+    """A JSON file with a list of applications; instead of REVERB_APP_*. Reloaded when it changes."""
+    allowed_origins: str = "*"
+    """Comma separated: origins (https://app.example.com), host names, *.example.com, or * for all."""
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    gateway_admin_host: str = "127.0.0.1"
+    gateway_admin_port: int = Field(default=0, ge=0, le=65535)
+    """This process's own /metrics and /readyz, for when several share REVERB_PORT. 0: none."""
+
+    activity_timeout_seconds: int = Field(default=120, ge=1, le=600)
+    ping_interval_seconds: float = Field(default=30.0, gt=0)
+    handshake_timeout_seconds: float = Field(default=10.0, gt=0)
+    close_timeout_seconds: float = Field(default=5.0, gt=0)
+    connection_lifetime_seconds: float = Field(default=86400.0, gt=0)
+    max_connections: int = Field(default=0, ge=0)
+    """Per process; beyond it clients get 4100. 0: as many as file descriptors allow."""
+    max_message_bytes: int = Field(default=64 * 1024, ge=1024)
+    max_buffer_bytes: int = Field(default=1024 * 1024, ge=64 * 1024)
+    """Per connection, unsent; beyond it the connection is closed with 4100."""
+    drain_seconds: float = Field(default=10.0, ge=0)
+    drain_wave_seconds: float = Field(default=0.25, gt=0)
+    history_length: int = Field(default=1000, ge=1)
+    history_age_seconds: int = Field(default=3600, ge=1)
+    history_meta_seconds: int = Field(default=7 * 86400, ge=60)
+
+    @field_validator("broadcast_driver")
+    @classmethod
+    def _check_driver(cls, value: str) -> str:
+        if value not in ("reverb", "pusher", "redis"):
+            msg = "use reverb (pusher and redis mean the same here)"
+            raise ValueError(msg)
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        parse_redis_url(self.redis_url)
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            msg = "set both TLS_CERTIFICATE and TLS_KEY, or neither"
+            raise ValueError(msg)
+        if self.reverb_scheme == "https" and self.tls_certificate is None:
+            msg = "REVERB_SCHEME=https needs TLS_CERTIFICATE and TLS_KEY; behind a TLS balancer leave it http"
+            raise ValueError(msg)
+        for app in self.load_apps():
+            reject_sample_secret(f"secret of app {app.id}", SecretStr(app.secret), SAMPLE_SECRETS, self.app_env)
+        return self
+
+    def load_apps(self) -> list[App]:
+        """The applications of APPS_FILE, or the one of REVERB_APP_*. Raises: ValueError that says what is wrong."""
+        if self.apps_file is not None:
+            try:
+                return msgspec.json.decode(self.apps_file.read_bytes(), type=list[App])
+            except (OSError, msgspec.DecodeError) as error:
+                msg = f"APPS_FILE {self.apps_file}: {error}"
+                raise ValueError(msg) from error
+        origins = frozenset(part.strip() for part in self.allowed_origins.split(",") if part.strip())
+        app = {
+            "id": self.reverb_app_id,
+            "key": self.reverb_app_key,
+            "secret": self.reverb_app_secret.get_secret_value(),
+            "allowed_origins": origins,
+        }
+        try:
+            return [msgspec.convert(app, App)]
+        except msgspec.ValidationError as error:
+            msg = f"REVERB_APP_*: {error}"
+            raise ValueError(msg) from error
+
+    @property
+    def connection_limit(self) -> int:
+        """Connections that this process takes."""
+        descriptors = max(resource.getrlimit(resource.RLIMIT_NOFILE)[0] - DESCRIPTORS_FOR_OTHERS, 100)
+        return min(self.max_connections or descriptors, descriptors)

@@ -1,0 +1,255 @@
+"""Joining and leaving channels: from a checked subscribe to its answer, through the broker and history where needed.
+
+A join waits for the channel to be open here (first subscriber of this process), and for history when the client asks to
+recover; then it is completed in one step: acknowledgement, replay, membership. From that step on every event reaches
+the connection once, and everything before is covered by the position in the acknowledgement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from msgspec import Struct
+from sharedjox_contracts.control import Command
+from sharedjox_contracts.publication import Publication
+
+from .broker.base import Broker, HistoryPage
+from .connection.connection import Connection
+from .history import HistoryReader, Replay
+from .hub.channel import Channel, Continuity, Delivery
+from .hub.hub import Hub
+from .protocol import messages
+from .protocol.messages import Position
+from .protocol.websocket import encode_frame
+from .stats import Stats
+
+LINGER_SWEEPS: Final = 2
+"""A channel without members is closed after it was found empty by this many sweeps: quick returns cost nothing."""
+
+
+class Join(Struct, frozen=True, eq=False):
+    """A subscribe whose signature was checked."""
+
+    connection: Connection
+    channel: Channel
+    recover: Position | None = None
+
+
+class Preparation(Protocol):
+    """What a kind of channel adds to a join: presence rosters, cached events."""
+
+    def prepare(self, join: Join, ready: Callable[[dict[str, Any], bytes], None]) -> None:
+        """Call `ready` once, now or later, with members for the acknowledgement's data and frames to send after it."""
+        ...
+
+
+class Subscriptions:
+    """Keeps the hub's channels in step with the broker. Implements `broker.base.BrokerListener`."""
+
+    def __init__(self, hub: Hub[Connection], stats: Stats, joined: Callable[[Connection, str], None]) -> None:
+        self._hub = hub
+        self._stats = stats
+        self._joined = joined
+        self._broker: Broker
+        self._history: HistoryReader
+        self._waiting: dict[Channel, list[Join]] = {}
+        self._empty: dict[Channel, int] = {}
+        self.on_command: Callable[[str, Command], None] = lambda _app_id, _command: None
+        self.preparation: Callable[[Channel], Preparation | None] = lambda _channel: None
+        self.on_left: Callable[[Connection, Channel], None] = lambda _connection, _channel: None
+
+    def attach(self, broker: Broker) -> None:
+        """Name the broker; once, before anything else."""
+        self._broker = broker
+        self._history = HistoryReader(broker)
+
+    # --- joining ----------------------------------------------------------------------------------------------------
+
+    def join(self, connection: Connection, name: str, recover: Position | None) -> None:
+        """Let a connection in. The answer comes at once when the channel is open here, else when it is."""
+        channel = self._hub.ensure_channel(connection.app.id, name)
+        self._empty.pop(channel, None)
+        join = Join(connection, channel, recover)
+        if channel.is_open:
+            self._recover(join)
+            return
+        self._begin(join)
+        waiting = self._waiting.get(channel)
+        if waiting is None:
+            channel.held = []
+            self._waiting[channel] = [join]
+            self._broker.open(channel.app_id, name)
+        else:
+            waiting.append(join)
+
+    def _begin(self, join: Join) -> None:
+        connection = join.connection
+        if connection.joining is None:
+            connection.joining = {}
+        connection.joining.setdefault(join.channel.name, [])
+
+    def _recover(self, join: Join) -> None:
+        recover, channel = join.recover, join.channel
+        if recover is None:
+            self._prepare(join, Replay(Position(channel.epoch, channel.offset), None, ()))
+            return
+        if recover.epoch == channel.epoch and recover.offset < channel.offset:
+            self._begin(join)
+            self._history.replay(channel, recover, lambda replay: self._prepare(join, replay))
+            return
+        recovered = recover.epoch == channel.epoch and recover.offset == channel.offset
+        self._prepare(join, Replay(Position(channel.epoch, channel.offset), recovered, ()))
+
+    def _prepare(self, join: Join, replay: Replay) -> None:
+        preparation = self.preparation(join.channel)
+        if preparation is None:
+            self._complete(join, replay, {}, b"")
+        else:
+            self._begin(join)
+            preparation.prepare(join, lambda data, frames: self._complete(join, replay, data, frames))
+
+    def _complete(self, join: Join, replay: Replay, data: dict[str, Any], frames: bytes) -> None:
+        connection, channel = join.connection, join.channel
+        if connection.is_closing:
+            self._leave_if_empty(channel)
+            return
+        if replay.position.epoch == channel.epoch and replay.end_offset < channel.offset and replay.recovered:
+            self._recover(join)  # more was published while the channel's extras were prepared
+            return
+        if replay.recovered is None:
+            replay = Replay(Position(channel.epoch, channel.offset), None, ())
+        acknowledged = {**data, "position": messages.position_data(replay.position.epoch, replay.position.offset)}
+        if replay.recovered is not None:
+            acknowledged["recovered"] = replay.recovered
+            acknowledged["replayed"] = len(replay.frames)
+            self._stats.recoveries["recovered" if replay.recovered else "lost"] += 1
+            self._stats.replayed += len(replay.frames)
+        if connection not in channel.members:
+            connection.channels.append(channel)
+            self._stats.subscriptions += 1
+        channel.add(connection)
+        connection.offer(
+            b"".join((messages.subscription_succeeded(channel.name, acknowledged), frames, *replay.frames))
+        )
+        if connection.joining is not None and channel.name in connection.joining:
+            self._joined(connection, channel.name)
+
+    # --- leaving ----------------------------------------------------------------------------------------------------
+
+    def leave(self, connection: Connection, channel: Channel) -> bool:
+        """Take a connection off a channel; False when it was not on it."""
+        if not channel.discard(connection):
+            return False
+        connection.channels.remove(channel)
+        self._left(connection, channel)
+        return True
+
+    def leave_all(self, connection: Connection) -> None:
+        """Take an ending connection off everything."""
+        channels, connection.channels = connection.channels, []
+        for channel in channels:
+            if channel.discard(connection):
+                self._left(connection, channel)
+
+    def _left(self, connection: Connection, channel: Channel) -> None:
+        self._stats.subscriptions -= 1
+        self.on_left(connection, channel)
+        self._leave_if_empty(channel)
+
+    def _leave_if_empty(self, channel: Channel) -> None:
+        if not channel.members and channel not in self._waiting:
+            self._empty.setdefault(channel, 0)
+
+    def sweep(self) -> None:
+        """Close channels that stayed empty. Called every few seconds."""
+        for channel, seen in list(self._empty.items()):
+            if channel.members or channel in self._waiting:
+                del self._empty[channel]
+            elif seen + 1 < LINGER_SWEEPS:
+                self._empty[channel] = seen + 1
+            else:
+                del self._empty[channel]
+                self._hub.forget_channel(channel)
+                self._broker.close(channel.app_id, channel.name)
+
+    # --- what the broker says ---------------------------------------------------------------------------------------
+
+    def opened(self, app_id: str, channel: str, epoch: str, offset: int) -> None:
+        """See `BrokerListener.opened`: the first time joins go on; later times what was missed is fetched."""
+        found = self._hub.channel(app_id, channel)
+        if found is None:
+            return
+        if not found.is_open:
+            found.is_open = True
+            found.advance(epoch, offset)
+            self._release(found)
+            for join in self._waiting.pop(found, ()):
+                self._recover(join)
+            self._leave_if_empty(found)
+        elif (epoch, offset) == (found.epoch, found.offset):
+            self._release(found)
+        else:
+            self._catch_up(found)
+
+    def published(self, app_id: str, channel: str, publication: Publication) -> None:
+        """See `BrokerListener.published`."""
+        found = self._hub.channel(app_id, channel)
+        if found is None:
+            return
+        if found.held is not None:
+            found.held.append(publication)
+        elif not publication.is_durable:
+            self._deliver(found, publication)
+        else:
+            continuity = found.continuity(publication)
+            if continuity is Continuity.NEXT:
+                found.offset = publication.offset
+                self._deliver(found, publication)
+            elif continuity is not Continuity.REPEAT:
+                found.held = [publication]
+                self._catch_up(found)
+
+    def commanded(self, app_id: str, command: Command) -> None:
+        """See `BrokerListener.commanded`."""
+        self.on_command(app_id, command)
+
+    def _deliver(self, channel: Channel, publication: Publication) -> None:
+        header = publication.header
+        self._stats.events_received += 1
+        frame = encode_frame(publication.frame)
+        self._hub.deliver(channel, Delivery(frame, header.event, header.except_socket_id, header.committed_at_us))
+
+    def _release(self, channel: Channel) -> None:
+        held, channel.held = channel.held, None
+        for publication in held or ():
+            self.published(channel.app_id, channel.name, publication)
+
+    def _catch_up(self, channel: Channel) -> None:
+        """Fetch what lies between the channel's position and what comes in, and deliver it first."""
+        if channel.held is None:
+            channel.held = []
+        epoch, after = channel.epoch, channel.offset
+        self._broker.read_history(
+            channel.app_id, channel.name, after, lambda page: self._caught_up(channel, epoch, after, page)
+        )
+
+    def _caught_up(self, channel: Channel, epoch: str, after: int, page: HistoryPage | None) -> None:
+        if page is None or channel.epoch != epoch or channel.offset != after:
+            return  # the broker is away, and `opened` will come again; or another catch-up was quicker
+        first = page.publications[0].offset if page.publications else page.offset + 1
+        if page.epoch == epoch and first == after + 1:
+            for publication in page.publications:
+                channel.offset = publication.offset
+                self._deliver(channel, publication)
+        else:
+            self._declare_lost(channel, page)
+        self._release(channel)
+
+    def _declare_lost(self, channel: Channel, page: HistoryPage) -> None:
+        """Say openly that events may be missing: members are acknowledged anew with `recovered: false`."""
+        channel.advance(page.epoch, page.offset)
+        position = messages.position_data(channel.epoch, channel.offset)
+        frame = messages.subscription_succeeded(channel.name, {"position": position, "recovered": False, "replayed": 0})
+        self._stats.recoveries["lost"] += len(channel.members)
+        self._hub.deliver(channel, Delivery(frame, "pusher_internal:subscription_succeeded"))
