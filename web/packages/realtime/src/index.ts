@@ -1,0 +1,28 @@
+export { createRealtime, RealtimeClient } from "./core/client.js";
+export type {
+  ConnectionState,
+  ConnectionStatus,
+  FetchOptions,
+  Member,
+  RealtimeEcho,
+  Tap,
+  TappedFrame,
+} from "./core/client.js";
+export type { Logger, RealtimeOptions, Transport } from "./core/options.js";
+export type { ChannelError, TokenSource } from "./core/authorization.js";
+export type { Frame } from "./core/frames.js";
+export type { Readable } from "./core/store.js";
+export type { ChannelSubscriber, ResyncReason, Unsubscribe, WireEvent } from "./core/subscription-hub.js";
+export { subscribeToDiscovery, subscribeToJob, subscribeToUser } from "./core/subscribe.js";
+export type {
+  DiscoveryEvents,
+  EventCallback,
+  EventHandlers,
+  JobEvents,
+  Listener,
+  NamedEvent,
+  UserEvents,
+} from "./core/subscribe.js";
+export { createTyping, subscribeToViewers } from "./core/presence.js";
+export type { Typing, Typist } from "./core/presence.js";
+export * from "./generated/events.js";
