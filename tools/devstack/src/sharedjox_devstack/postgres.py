@@ -207,7 +207,18 @@ class EmbeddedPostgres:
 
     def is_ready(self) -> bool:
         """Whether it accepts connections."""
-        check = [str(binaries() / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "1"]
+        check = [
+            str(binaries() / "pg_isready"),
+            "-q",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            "-U",
+            SUPERUSER,
+            "-t",
+            "1",
+        ]
         return subprocess.run(check, capture_output=True, check=False).returncode == 0
 
     def run_sql(self, statement: str, *, database: str = "postgres") -> str:

@@ -73,7 +73,7 @@ class ManagedProcess:
         self._env = dict(env) if env is not None else None
         self._cwd = cwd
         self._stop_signal = stop_signal
-        self._stop_seconds = stop_seconds
+        self.stop_seconds = stop_seconds
         self._popen: subprocess.Popen[bytes] | None = None
         self._pump: threading.Thread | None = None
 
@@ -145,7 +145,7 @@ class ManagedProcess:
             return False
         forced = False
         try:
-            self._popen.wait(self._stop_seconds if seconds is None else seconds)
+            self._popen.wait(self.stop_seconds if seconds is None else seconds)
         except subprocess.TimeoutExpired:
             forced = True
             self.kill()
