@@ -107,6 +107,11 @@ class Relay:
         self._settings = settings or RelaySettings()
         self._backoff = Backoff()
         self._resting: dict[str, float] = {}
+        self._is_stopping = False
+
+    def request_stop(self) -> None:
+        """Let `drain` return after the batch that it is working on."""
+        self._is_stopping = True
 
     async def drain(self) -> NextRun:
         """Publish until nothing is left to do here. Raises only for mistakes in this program."""
@@ -129,7 +134,7 @@ class Relay:
             self._backoff.reset()
             if done.is_contended:
                 return ComeBack(_CONTENDED_SECONDS, "contended")
-            if not done.has_more:
+            if not done.has_more or self._is_stopping:
                 return ComeBack(_CHANNEL_RETRY_SECONDS, "channel resting") if self._resting else Idle()
 
     def _after_outage(self, reason: str) -> ComeBack:

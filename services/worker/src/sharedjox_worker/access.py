@@ -1,0 +1,111 @@
+"""Live access: control rows of the outbox become commands to the gateways.
+
+Every (socket, channel) that the api authorized stands in the channel's grants before the rule was checked, so a change
+that commits afterwards finds it. Each row is answered from the state as it is now: a repeat does no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, cast
+
+from prometheus_client import CollectorRegistry, Counter
+from redis.asyncio import Redis
+from sharedjox_contracts.control import AccessChanged, Close, Command, SessionRevoked, Unsubscribe, encode_command
+from sharedjox_contracts.events import Payload
+from sharedjox_contracts.redis_layout import control_topic, grants_key, session_sockets_key
+from sharedjox_kit.logs import get_logger
+from sharedjox_outbox.claims import Row
+
+log = get_logger(__name__)
+
+WhoMayStay = Callable[[str, set[int]], Awaitable[frozenset[int]]]
+"""Given a channel and user ids: those who may be on it now."""
+
+SESSION_REVOKED_CODE: Final = 4009
+"""Pusher's "connection is unauthorized": clients do not come back by themselves."""
+
+# Only if the socket was not granted the channel anew in the meantime: that grant must be found by the next change.
+_FORGET_GRANT: Final = """
+if redis.call('ZSCORE', KEYS[1], ARGV[1]) == ARGV[2] then
+  return redis.call('ZREM', KEYS[1], ARGV[1])
+end
+return 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One authorization; `member` and `score` as they stand in Redis."""
+
+    member: bytes
+    score: float
+    socket_id: str
+    user_id: int
+
+    @classmethod
+    def parse(cls, member: bytes, score: float) -> Grant | None:
+        """None for a member of another form."""
+        socket_id, _, rest = member.decode("utf-8", "replace").partition("|")
+        user_id = rest.partition("|")[0]
+        return cls(member, score, socket_id, int(user_id)) if user_id.isdecimal() and user_id.isascii() else None
+
+
+class AccessControl:
+    """Carries out control rows."""
+
+    def __init__(self, redis: Redis, *, app_id: str, who_may_stay: WhoMayStay, registry: CollectorRegistry) -> None:
+        self._redis = redis
+        self._app_id = app_id
+        self._who_may_stay = who_may_stay
+        self._commands = Counter(
+            "sharedjox_worker_access_commands_total",
+            "Commands sent to gateways because somebody lost a right.",
+            ("command",),
+            registry=registry,
+        )
+
+    async def __call__(self, _row: Row, payload: Payload) -> None:
+        """Handle one row. Raises: what Redis or Postgres raise; the row is then tried again."""
+        match payload:
+            case AccessChanged(channel=channel):
+                await self._recheck(channel)
+            case SessionRevoked(session_id=session_id):
+                await self._close_session(session_id)
+            case _:
+                msg = f"no control payload: {payload!r}"
+                raise TypeError(msg)
+
+    async def _recheck(self, channel: str) -> None:
+        key = grants_key(self._app_id, channel)
+        entries = await self._redis.zrange(key, 0, -1, withscores=True)
+        grants = [grant for member, score in entries if (grant := Grant.parse(member, score)) is not None]
+        if not grants:
+            return
+        staying = await self._who_may_stay(channel, {grant.user_id for grant in grants})
+        lost = [grant for grant in grants if grant.user_id not in staying]
+        await self._send([Unsubscribe(socket_id=grant.socket_id, channel=channel) for grant in lost])
+        for grant in lost:
+            score = repr(grant.score).removesuffix(".0")
+            await cast("Awaitable[int]", self._redis.eval(_FORGET_GRANT, 1, key, grant.member, score))  # type: ignore[arg-type]  # bytes are fine
+        log.info("access.rechecked", channel=channel, grants=len(grants), lost=len(lost))
+
+    async def _close_session(self, session_id: str) -> None:
+        key = session_sockets_key(self._app_id, session_id)
+        sockets = await cast("Awaitable[set[bytes]]", self._redis.smembers(key))
+        await self._send(
+            [
+                Close(socket_id=socket.decode(), code=SESSION_REVOKED_CODE, reason="session revoked")
+                for socket in sorted(sockets)
+            ]
+        )
+        log.info("access.session_revoked", session_id=session_id, sockets=len(sockets))
+
+    async def _send(self, commands: Iterable[Command]) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        topic = control_topic(self._app_id)
+        for command in commands:
+            pipeline.publish(topic, encode_command(command))
+            self._commands.labels(type(command).__name__.lower()).inc()
+        await pipeline.execute()

@@ -1,0 +1,213 @@
+"""The composition root: builds the worker's parts, runs them, takes them down in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import os
+import socket
+from collections.abc import Coroutine
+from importlib.metadata import version
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from sharedjox_kit.clock import Clock, SystemClock
+from sharedjox_kit.environment import refuse
+from sharedjox_kit.health import AdminServer, Health
+from sharedjox_kit.logs import get_logger
+from sharedjox_kit.metrics import create_registry
+from sharedjox_kit.redis import create_redis
+from sharedjox_kit.tasks import QUEUE_NAME
+from sharedjox_marketplace import channel_rules
+from sharedjox_marketplace.database import create_engine
+from sharedjox_marketplace.unit_of_work import Transactor
+from sharedjox_marketplace.wallet.actions import ReleaseDueEarnings
+from sharedjox_outbox import claims
+from sharedjox_outbox.build import build_relay
+from sharedjox_outbox.claims import RecordPool
+from sharedjox_outbox.metrics import RelayMetrics
+from sharedjox_outbox.postgres import create_relay_pool
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from .access import AccessControl
+from .relay_runner import RelayRunner
+from .settings import WorkerSettings
+from .supervision import keep_running
+from .tasks import CONTEXT_KEY, TaskServices, task_functions, timed_tasks
+from .waking import WakingWorker, create_task_queue, listen_for_wakes
+
+log = get_logger(__name__)
+
+_LAG_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 0.5
+_HEALTH_KEY_SECONDS: Final = 15
+_QUEUE_RETRIES: Final = 20
+
+
+class WorkerApp:
+    """One worker process. `run` works until `request_stop`."""
+
+    def __init__(self, settings: WorkerSettings, *, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._stop = asyncio.Event()
+        self._tasks: WakingWorker | None = None
+
+    def request_stop(self) -> None:
+        """Finish what is under way, then return from `run`."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Build everything, work, take everything down."""
+        settings = self._settings
+        async with contextlib.AsyncExitStack() as stack:
+            registry = create_registry(service="worker", version=version("sharedjox-worker"))
+            outbox = await create_relay_pool(settings.database_url)
+            stack.push_async_callback(_close_pool, outbox)
+            # The relay decides itself when to try again, so its client must not: a hidden retry would hide the outage.
+            redis = create_redis(settings.redis_url, retries=0, timeout_seconds=3.0)
+            stack.push_async_callback(redis.aclose)
+            engine = create_engine(settings.database_url, pool_size=4, max_overflow=4, application_name="worker")
+            stack.push_async_callback(engine.dispose)
+
+            metrics = RelayMetrics(registry)
+            runner = self._build_runner(outbox=outbox, redis=redis, engine=engine, metrics=metrics, registry=registry)
+            health = Health({"postgres": lambda: _ask_postgres(engine), "redis": redis.ping})
+            if settings.worker_metrics_port:
+                admin = AdminServer(
+                    host=settings.worker_metrics_host,
+                    port=settings.worker_metrics_port,
+                    health=health,
+                    registry=registry,
+                )
+                try:
+                    await stack.enter_async_context(admin)
+                except OSError as error:
+                    refuse(f"WORKER_METRICS_PORT={settings.worker_metrics_port}: {error.strerror}; 0 turns it off")
+            services = TaskServices(
+                runner=runner,
+                outbox=outbox,
+                metrics=metrics,
+                engine=engine,
+                release_due_earnings=ReleaseDueEarnings(Transactor(engine, clock=self._clock)),
+                clock=self._clock,
+                outbox_keep=dt.timedelta(hours=settings.outbox_keep_hours),
+                idempotency_keep=dt.timedelta(hours=settings.idempotency_keep_hours),
+            )
+            await self._work(services, health, redis)
+
+    def _build_runner(
+        self,
+        *,
+        outbox: RecordPool,
+        redis: Redis,
+        engine: AsyncEngine,
+        metrics: RelayMetrics,
+        registry: CollectorRegistry,
+    ) -> RelayRunner:
+        settings = self._settings
+
+        async def who_may_stay(channel: str, user_ids: set[int]) -> frozenset[int]:
+            async with engine.connect() as connection:
+                return await channel_rules.who_may_stay(connection, channel, user_ids)
+
+        relay = build_relay(
+            pool=outbox,
+            redis=redis,
+            app_id=settings.reverb_app_id,
+            metrics=metrics,
+            on_control=AccessControl(
+                redis, app_id=settings.reverb_app_id, who_may_stay=who_may_stay, registry=registry
+            ),
+            settings=settings.relay(),
+            limits=settings.history_limits(),
+            max_data_bytes=settings.relay_max_event_bytes,
+        )
+        return RelayRunner(relay, sweep_seconds=settings.relay_sweep_seconds)
+
+    async def _work(self, services: TaskServices, health: Health, redis: Redis) -> None:
+        """Run all activities until the stop, then end them in an order that loses nothing."""
+        runner = services.runner
+
+        def on_wake() -> None:
+            runner.ring()
+            if self._tasks is not None:
+                self._tasks.wake()
+
+        async def watch_lag() -> None:
+            while True:
+                services.metrics.observe_lag(await claims.read_lag(services.outbox))
+                await asyncio.sleep(_LAG_SECONDS)
+
+        activities: dict[str, Coroutine[Any, Any, None]] = {
+            "wakes": keep_running("wakes", lambda: listen_for_wakes(redis, on_wake)),
+            "tasks": keep_running("tasks", lambda: self._run_tasks(services)),
+            "lag": keep_running("lag", watch_lag),
+        }
+        async with asyncio.TaskGroup() as group:
+            relaying = group.create_task(runner.run(), name="relay")
+            others = [group.create_task(activity, name=name) for name, activity in activities.items()]
+            log.info("worker.started", pid=os.getpid())
+            await self._stop.wait()
+            log.info("worker.stopping")
+            health.start_draining()
+            if self._tasks is not None:
+                await self._tasks.finish_tasks(within_seconds=self._settings.worker_shutdown_seconds)
+            runner.stop()
+            for other in others:
+                other.cancel()
+            await asyncio.wait([relaying], timeout=self._settings.worker_shutdown_seconds)
+            relaying.cancel()  # its transaction rolls back; whoever relays next publishes again, which changes nothing
+        log.info("worker.stopped")
+
+    async def _run_tasks(self, services: TaskServices) -> None:
+        """One life of the arq worker. Raises when Redis stays away longer than its client retries."""
+        queue = create_task_queue(self._settings.redis_url, retries=_QUEUE_RETRIES)
+        worker = WakingWorker(
+            functions=task_functions(),
+            cron_jobs=timed_tasks(),
+            redis_pool=queue,
+            queue_name=QUEUE_NAME,
+            max_jobs=self._settings.worker_max_tasks,
+            job_timeout=50,
+            keep_result=0,
+            poll_delay=_POLL_SECONDS,
+            health_check_interval=_HEALTH_KEY_SECONDS,
+            health_check_key=f"{QUEUE_NAME}:health-check:{socket.gethostname()}:{os.getpid()}",
+            job_serializer=queue.job_serializer,
+            job_deserializer=queue.job_deserializer,
+            timezone=dt.UTC,
+            ctx={CONTEXT_KEY: services},
+        )
+        self._tasks = worker
+        try:
+            await worker.main()
+        finally:
+            self._tasks = None
+            await _take_down(worker, queue)
+
+
+async def _take_down(worker: WakingWorker, queue: Redis) -> None:
+    await worker.finish_tasks(within_seconds=1.0)
+    with contextlib.suppress(RedisError, OSError, TimeoutError):
+        async with asyncio.timeout(1.0):
+            await queue.delete(worker.health_check_key)
+    await queue.aclose()
+
+
+async def _ask_postgres(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+
+
+async def _close_pool(pool: RecordPool) -> None:
+    """Close politely, and not at all politely when a server does not answer."""
+    try:
+        async with asyncio.timeout(2.0):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
