@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -19,6 +19,7 @@ from .settings import Environment
 from .stack import Stack
 from .supervisor import StopRequested
 from .tether import die_with_parent
+from .web_build import WebApp, require_node
 
 REPOSITORY: Final = Path(__file__).parents[4]
 
@@ -57,18 +58,30 @@ def up() -> int:
     return 0
 
 
+def build_web() -> int:
+    """Build the web app; 0 when it is built and current."""
+    web = WebApp(REPOSITORY)
+    try:
+        require_node()
+        if not web.exists:
+            msg = "web/ has no app with a package-lock.json"
+            raise DevstackError(msg)
+        web.build(lambda _name, command, folder: subprocess.run(command, cwd=folder, check=False).returncode)
+    except DevstackError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="sharedjox-devstack", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start everything, supervise it, stop it on Ctrl-C")
+    commands.add_parser("build-web", help="install and build the web app when its sources changed")
     commands.add_parser("doctor", help="check what the machine has and lacks")
-    chosen = parser.parse_args(arguments)
-    if chosen.command == "up":
-        return up()
-    with contextlib.suppress(BrokenPipeError):
-        return diagnose(REPOSITORY)
-    return 0
+    actions: dict[str, Callable[[], int]] = {"up": up, "build-web": build_web, "doctor": lambda: diagnose(REPOSITORY)}
+    return actions[parser.parse_args(arguments).command]()
 
 
 if __name__ == "__main__":
