@@ -67,8 +67,9 @@ imports: install ## Who may import what
 	$(BIN)/lint-imports
 
 .PHONY: contracts-check
-contracts-check: install ## Fail when the files generated from the contracts are stale
+contracts-check: install ## Fail when a generated file is stale
 	$(BIN)/python -m sharedjox_contracts.schema_export --check $(GENERATED_TYPES)
+	$(BIN)/python tools/devstack/env_example.py --check
 
 .PHONY: web-check
 web-check: install ## Lint, types, tests and budget of the web workspace
@@ -90,8 +91,9 @@ fmt: install ## Format, and fix what ruff can fix
 	$(BIN)/ruff format .
 
 .PHONY: codegen
-codegen: install ## Generate JSON Schema, TypeScript and AsyncAPI from the contracts
+codegen: install ## Generate JSON Schema, TypeScript, AsyncAPI and .env.example
 	$(BIN)/python -m sharedjox_contracts.schema_export $(GENERATED_TYPES)
+	$(BIN)/python tools/devstack/env_example.py
 
 .PHONY: lock
 lock: ## Resolve the dependencies anew and write requirements.lock (needs uv)

@@ -28,6 +28,7 @@ class StackSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     data_dir: Path = Path(".data")
+    """Where the embedded servers keep their data, and the logs and process ids of `make up`."""
     api_host: str = "127.0.0.1"
     api_port: Port = 8000
     reverb_host: str = "127.0.0.1"
@@ -35,10 +36,15 @@ class StackSettings(BaseSettings):
     gateway_admin_port: Port | None = None
     worker_metrics_port: Port | None = None
     postgres_port: Port | None = None
+    """Of the embedded server; empty: 54329, or another one when that is taken."""
     redis_port: Port | None = None
+    """Of the embedded server; empty: 63799, or another one when that is taken."""
     database_url: str | None = None
+    """`make up` starts an embedded Postgres unless this is set; the services' own default is for other ways to start."""
     redis_url: str | None = None
+    """`make up` starts an embedded Redis unless this is set."""
     web_build: bool = True
+    """false: run without the web app, needs no Node."""
     log_format: str = "console"
 
 
