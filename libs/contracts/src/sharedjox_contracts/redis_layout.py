@@ -197,3 +197,16 @@ return {position[1], tonumber(position[2] or '0')}
 
 SHARDED_PUBLISH_MANY_SCRIPT: Final = PUBLISH_MANY_SCRIPT.replace("'PUBLISH'", "'SPUBLISH'")
 """`PUBLISH_MANY_SCRIPT` over sharded pub/sub."""
+
+RENEW_SCRIPT: Final = """
+-- Begin a channel's history anew if Redis lost what a gateway had already delivered (it is behind a known offset).
+-- KEYS: meta, log. ARGV: candidate epoch, meta ms, known epoch, known offset. Returns {epoch, offset}.
+local position = redis.call('HMGET', KEYS[1], 'e', 'o')
+if position[1] == ARGV[3] and tonumber(position[2] or '0') < tonumber(ARGV[4]) then
+  redis.call('DEL', KEYS[1], KEYS[2])
+  redis.call('HSET', KEYS[1], 'e', ARGV[1])
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  return {ARGV[1], 0}
+end
+return {position[1] or '', tonumber(position[2] or '0')}
+"""

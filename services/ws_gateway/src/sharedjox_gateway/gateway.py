@@ -24,7 +24,7 @@ from .protocol.close_codes import PusherError
 from .protocol.handshake import UpgradeRequest, accept_response, check_protocol, origin_is_allowed
 from .settings import GatewaySettings
 from .stats import Stats
-from .subscriptions import Subscriptions
+from .subscriptions import REVOKED, Subscriptions
 
 _log = get_logger(__name__)
 SWEEP_TICKS: Final = 10
@@ -222,7 +222,7 @@ class Gateway:
         connection.denied.add(name)
         channel = self.hub.channel(connection.app.id, name)
         if channel is not None and self.subscriptions.leave(connection, channel):
-            connection.offer(messages.subscription_error(name, "AuthError", "Access to this channel was revoked", 403))
+            connection.offer(messages.subscription_error(name, "AuthError", REVOKED, 403))
 
 
 _NO_APP: Final = App(id="0", key="none", secret="-", enabled=False)  # noqa: S106 - stands for no app at all

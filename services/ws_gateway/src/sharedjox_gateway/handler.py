@@ -22,7 +22,7 @@ from .protocol import messages
 from .protocol.close_codes import PusherError
 from .protocol.messages import ClientMessage, MalformedMessageError, Position, SubscribeData
 from .stats import Stats
-from .subscriptions import Subscriptions
+from .subscriptions import REVOKED, Subscriptions
 
 CLIENT_EVENT_PREFIX: Final = "client-"
 MAX_ABUSE: Final = 100
@@ -139,7 +139,7 @@ class MessageHandler:
                 401,
             )
         if connection.denied is not None and data.channel in connection.denied:
-            raise SubscribeRefusedError("AuthError", "Access to this channel was revoked", 403)
+            raise SubscribeRefusedError("AuthError", REVOKED, 403)
 
     def _unsubscribe(self, connection: Connection, message: ClientMessage) -> None:
         data = messages.decode_unsubscribe(message)

@@ -13,19 +13,15 @@ from .protocol.websocket import encode_frame
 
 
 class Replay(Struct, frozen=True):
-    """What a join adds to live events: where it starts, whether that is whole, and the frames in between.
+    """What a join adds to live events: where it starts, where it ends, and the frames in between.
 
-    `recovered` is None when the client did not ask.
+    `recovered` is None when the client did not ask, False when what it missed is not to be had any more.
     """
 
-    position: Position
+    start: Position
+    end: Position
     recovered: bool | None
     frames: Sequence[bytes]
-
-    @property
-    def end_offset(self) -> int:
-        """The offset that the replay reaches."""
-        return self.position.offset + len(self.frames)
 
 
 ReplayHandler = Callable[[Replay], None]
@@ -87,9 +83,11 @@ class HistoryReader:
             if skip < 0 or request.position.epoch != channel.epoch:
                 request.done(_lost(channel))
             else:
-                request.done(Replay(request.position, True, frames[skip:wanted]))
+                end = Position(channel.epoch, channel.offset)
+                request.done(Replay(request.position, end, True, frames[skip:wanted]))
         return []
 
 
 def _lost(channel: Channel) -> Replay:
-    return Replay(Position(channel.epoch, channel.offset), False, ())
+    here = Position(channel.epoch, channel.offset)
+    return Replay(here, here, False, ())

@@ -24,6 +24,7 @@ from .protocol.messages import Position
 from .protocol.websocket import encode_frame
 from .stats import Stats
 
+REVOKED: Final = "Access to this channel was revoked"
 LINGER_SWEEPS: Final = 2
 """A channel without members is closed after it was found empty by this many sweeps: quick returns cost nothing."""
 
@@ -55,6 +56,7 @@ class Subscriptions:
         self._history: HistoryReader
         self._waiting: dict[Channel, list[Join]] = {}
         self._empty: dict[Channel, int] = {}
+        self._ahead: dict[Channel, list[Join]] = {}
         self.on_command: Callable[[str, Command], None] = lambda _app_id, _command: None
         self.preparation: Callable[[Channel], Preparation | None] = lambda _channel: None
         self.on_left: Callable[[Connection, Channel], None] = lambda _connection, _channel: None
@@ -90,16 +92,23 @@ class Subscriptions:
         connection.joining.setdefault(join.channel.name, [])
 
     def _recover(self, join: Join) -> None:
+        """Find out what the client missed, from here or from history."""
         recover, channel = join.recover, join.channel
+        here = Position(channel.epoch, channel.offset)
         if recover is None:
-            self._prepare(join, Replay(Position(channel.epoch, channel.offset), None, ()))
-            return
-        if recover.epoch == channel.epoch and recover.offset < channel.offset:
+            self._prepare(join, Replay(here, here, None, ()))
+        elif recover.epoch != channel.epoch:
+            self._prepare(join, Replay(here, here, False, ()))
+        elif recover.offset < channel.offset:
             self._begin(join)
             self._history.replay(channel, recover, lambda replay: self._prepare(join, replay))
-            return
-        recovered = recover.epoch == channel.epoch and recover.offset == channel.offset
-        self._prepare(join, Replay(Position(channel.epoch, channel.offset), recovered, ()))
+        elif recover.offset == channel.offset:
+            self._prepare(join, Replay(here, here, True, ()))
+        else:
+            # Another node was quicker with events that are still on their way here: take them from history first.
+            self._begin(join)
+            self._ahead.setdefault(channel, []).append(join)
+            self._catch_up(channel)
 
     def _prepare(self, join: Join, replay: Replay) -> None:
         preparation = self.preparation(join.channel)
@@ -114,26 +123,36 @@ class Subscriptions:
         if connection.is_closing:
             self._leave_if_empty(channel)
             return
-        if replay.position.epoch == channel.epoch and replay.end_offset < channel.offset and replay.recovered:
+        if replay.recovered is not None and replay.end != Position(channel.epoch, channel.offset):
             self._recover(join)  # more was published while the channel's extras were prepared
             return
-        if replay.recovered is None:
-            replay = Replay(Position(channel.epoch, channel.offset), None, ())
-        acknowledged = {**data, "position": messages.position_data(replay.position.epoch, replay.position.offset)}
+        if connection.denied is not None and channel.name in connection.denied:
+            connection.offer(messages.subscription_error(channel.name, "AuthError", REVOKED, 403))
+        else:
+            self._acknowledge(join, replay, data, frames)
+        if connection.joining is not None and channel.name in connection.joining:
+            self._joined(connection, channel.name)
+
+    def _acknowledge(self, join: Join, replay: Replay, data: dict[str, Any], frames: bytes) -> None:
+        connection, channel = join.connection, join.channel
+        position = replay.start
+        if connection not in channel.members:
+            connection.channels.append(channel)
+            self._stats.subscriptions += 1
+            channel.add(connection)
+        elif replay.recovered is None:
+            position = Position(channel.epoch, channel.served_offset())  # a member twice over misses nothing by it
+        else:
+            channel.add(connection)
+        acknowledged = {**data, "position": messages.position_data(position.epoch, position.offset)}
         if replay.recovered is not None:
             acknowledged["recovered"] = replay.recovered
             acknowledged["replayed"] = len(replay.frames)
             self._stats.recoveries["recovered" if replay.recovered else "lost"] += 1
             self._stats.replayed += len(replay.frames)
-        if connection not in channel.members:
-            connection.channels.append(channel)
-            self._stats.subscriptions += 1
-        channel.add(connection)
         connection.offer(
             b"".join((messages.subscription_succeeded(channel.name, acknowledged), frames, *replay.frames))
         )
-        if connection.joining is not None and channel.name in connection.joining:
-            self._joined(connection, channel.name)
 
     # --- leaving ----------------------------------------------------------------------------------------------------
 
@@ -218,7 +237,10 @@ class Subscriptions:
         header = publication.header
         self._stats.events_received += 1
         frame = encode_frame(publication.frame)
-        self._hub.deliver(channel, Delivery(frame, header.event, header.except_socket_id, header.committed_at_us))
+        self._hub.deliver(
+            channel,
+            Delivery(frame, header.event, header.except_socket_id, header.committed_at_us, publication.offset),
+        )
 
     def _release(self, channel: Channel) -> None:
         held, channel.held = channel.held, None
@@ -229,27 +251,43 @@ class Subscriptions:
         """Fetch what lies between the channel's position and what comes in, and deliver it first."""
         if channel.held is None:
             channel.held = []
-        epoch, after = channel.epoch, channel.offset
+        self._read_on(channel, channel.offset)
+
+    def _read_on(self, channel: Channel, after: int) -> None:
+        here = Position(channel.epoch, channel.offset)
         self._broker.read_history(
-            channel.app_id, channel.name, after, lambda page: self._caught_up(channel, epoch, after, page)
+            channel.app_id, channel.name, after, lambda page: self._caught_up(channel, here, after, page)
         )
 
-    def _caught_up(self, channel: Channel, epoch: str, after: int, page: HistoryPage | None) -> None:
-        if page is None or channel.epoch != epoch or channel.offset != after:
+    def _caught_up(self, channel: Channel, here: Position, after: int, page: HistoryPage | None) -> None:
+        if page is None or here != Position(channel.epoch, channel.offset):
             return  # the broker is away, and `opened` will come again; or another catch-up was quicker
+        if page.epoch != channel.epoch and after > 0:
+            self._read_on(channel, 0)  # a history begun anew: all of it is news
+            return
         first = page.publications[0].offset if page.publications else page.offset + 1
-        if page.epoch == epoch and first == after + 1:
-            for publication in page.publications:
+        if page.epoch == channel.epoch and page.offset < channel.offset:
+            # Redis lost events that it had confirmed, and would give their offsets to others: end this epoch.
+            self._broker.renew_epoch(channel.app_id, channel.name, channel.epoch, channel.offset)
+            return
+        if page.epoch != channel.epoch or first != after + 1:
+            self._declare_lost(channel, Position(page.epoch, first - 1 if first == 1 else page.offset))
+        for publication in page.publications:
+            if publication.offset == channel.offset + 1:
                 channel.offset = publication.offset
                 self._deliver(channel, publication)
-        else:
-            self._declare_lost(channel, page)
         self._release(channel)
+        for join in self._ahead.pop(channel, ()):
+            if join.recover is not None and join.recover.offset > channel.offset:
+                here = Position(channel.epoch, channel.offset)
+                self._prepare(join, Replay(here, here, False, ()))  # a position that nobody can have reached
+            else:
+                self._recover(join)
 
-    def _declare_lost(self, channel: Channel, page: HistoryPage) -> None:
+    def _declare_lost(self, channel: Channel, position: Position) -> None:
         """Say openly that events may be missing: members are acknowledged anew with `recovered: false`."""
-        channel.advance(page.epoch, page.offset)
-        position = messages.position_data(channel.epoch, channel.offset)
-        frame = messages.subscription_succeeded(channel.name, {"position": position, "recovered": False, "replayed": 0})
+        channel.advance(position.epoch, position.offset)
+        data = {"position": messages.position_data(position.epoch, position.offset), "recovered": False, "replayed": 0}
         self._stats.recoveries["lost"] += len(channel.members)
+        frame = messages.subscription_succeeded(channel.name, data)
         self._hub.deliver(channel, Delivery(frame, "pusher_internal:subscription_succeeded"))

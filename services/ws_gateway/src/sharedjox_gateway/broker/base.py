@@ -61,6 +61,13 @@ class Broker(Protocol):
         """Read what follows offset `after`; `done` gets None when the broker is away."""
         ...
 
+    def renew_epoch(self, app_id: str, channel: str, epoch: str, offset: int) -> None:
+        """Begin the channel's history anew if it is still in `epoch` and before `offset`; `opened` follows.
+
+        For a Redis that came back without its newest writes: the offsets it lost must not be given to other events.
+        """
+        ...
+
     def publish_transient(self, app_id: str, channel: str, message: bytes) -> bool:
         """Announce an encoded publication that is not durable; False when the broker is away and it was dropped."""
         ...

@@ -19,6 +19,7 @@ from sharedjox_contracts.control import decode_command
 from sharedjox_contracts.publication import MalformedPublicationError, Publication, decode_publication
 from sharedjox_contracts.redis_layout import (
     OPEN_SCRIPT,
+    RENEW_SCRIPT,
     HistoryLimits,
     control_topic,
     live_topic,
@@ -103,6 +104,24 @@ class RedisBroker:
         send(None, "XRANGE", log_key(app_id, channel), f"{after + 1}-0", "+", "COUNT", HISTORY_PAGE)
         send(lambda reply: done(_history_page(reply)), "EXEC")
 
+    def renew_epoch(self, app_id: str, channel: str, epoch: str, offset: int) -> None:
+        """See `base.Broker.renew_epoch`."""
+        if self._commander is None:
+            return
+        _log.warning("broker.history_lost", channel=channel, epoch=epoch, offset=offset)
+        self._commander.send(
+            self._positioned(live_topic(app_id, channel).encode()),
+            "EVAL",
+            RENEW_SCRIPT,
+            2,
+            meta_key(app_id, channel),
+            log_key(app_id, channel),
+            secrets.token_hex(6),
+            self._limits.meta_seconds * 1000,
+            epoch,
+            offset,
+        )
+
     def publish_transient(self, app_id: str, channel: str, message: bytes) -> bool:
         """See `base.Broker.publish_transient`."""
         if self._commander is None:
@@ -144,17 +163,8 @@ class RedisBroker:
         if named is None or self._commander is None:
             return
         app_id, channel = named
-
-        def positioned(reply: Reply) -> None:
-            if isinstance(reply, Exception):
-                _log.warning("broker.position_failed", channel=channel, error=str(reply))
-                if self._commander is not None:
-                    self._commander.abort()  # start anew: a channel must not stay half open
-            elif self._topics.get(topic) == named:
-                self._listener.opened(app_id, channel, reply[0].decode(), int(reply[1]))
-
         self._commander.send(
-            positioned,
+            self._positioned(topic),
             "EVALSHA",
             self._open_sha,
             2,
@@ -163,6 +173,20 @@ class RedisBroker:
             secrets.token_hex(6),
             self._limits.meta_seconds * 1000,
         )
+
+    def _positioned(self, topic: bytes) -> Callable[[Reply], None]:
+        """A handler for the {epoch, offset} that Redis answers: `opened` for this topic."""
+        named = self._topics.get(topic)
+
+        def positioned(reply: Reply) -> None:
+            if isinstance(reply, Exception):
+                _log.warning("broker.position_failed", topic=topic.decode(), error=str(reply))
+                if self._commander is not None:
+                    self._commander.abort()  # start anew: a channel must not stay half open
+            elif named is not None and self._topics.get(topic) == named:
+                self._listener.opened(*named, reply[0].decode(), int(reply[1]))
+
+        return positioned
 
     # --- staying connected ----------------------------------------------------------------------------------------
 

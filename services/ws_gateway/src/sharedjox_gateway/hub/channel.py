@@ -20,12 +20,22 @@ class Member(Protocol):
 
 
 class Delivery(Struct, frozen=True, gc=False):
-    """One event on its way to the members of a channel. `frame` is the complete WebSocket frame, shared by all."""
+    """One event on its way to the members of a channel. `frame` is the complete WebSocket frame, shared by all.
+
+    `offset` is its place in history, 0 for what is not durable.
+    """
 
     frame: bytes
     event: str
     except_socket_id: str = ""
     committed_at_us: int = 0
+    offset: int = 0
+
+
+class FanoutPass(Protocol):
+    """A walk over the members that is under way."""
+
+    deliveries: list[Delivery]
 
 
 class Continuity(Enum):
@@ -71,7 +81,7 @@ class Channel:
         self.last_join = -1
         self.version = 0
         self.pending: list[Delivery] = []
-        self.fanout: object | None = None
+        self.fanout: FanoutPass | None = None
         self.is_queued = False
         self.is_open = False
         """Whether the broker listens for this channel and its position is known."""
@@ -100,6 +110,11 @@ class Channel:
         if publication.offset == self.offset + 1:
             return Continuity.NEXT
         return Continuity.REPEAT if publication.offset <= self.offset else Continuity.GAP
+
+    def served_offset(self) -> int:
+        """The offset up to which every member has been served: behind `offset` while deliveries are under way."""
+        under_way = [*(self.fanout.deliveries if self.fanout else ()), *self.pending]
+        return next((delivery.offset - 1 for delivery in under_way if delivery.offset), self.offset)
 
     def advance(self, epoch: str, offset: int) -> None:
         """Move the position: everything up to `offset` was taken."""

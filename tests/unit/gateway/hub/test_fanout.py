@@ -1,0 +1,219 @@
+"""Fan-out against a model: whatever joins, leaves and arrives in between, each member gets what is its, once, in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sharedjox_gateway.hub.channel import Channel, Delivery
+from sharedjox_gateway.hub.fanout import MAX_JOINED_BYTES, Fanout
+
+
+class RecordingMember:
+    def __init__(self, socket_id: str) -> None:
+        self.socket_id = socket_id
+        self.writes: list[bytes] = []
+        self.offer: Callable[[bytes], object] = self.writes.append
+
+    @property
+    def events(self) -> list[int]:
+        return [int(number) for number in b"".join(self.writes).split()]
+
+
+class RecordingObserver:
+    def __init__(self) -> None:
+        self.deliveries = 0
+
+    def delivered(self, _channel: Channel, deliveries: list[Delivery], members: int, _size: int) -> None:
+        self.deliveries += len(deliveries) * members
+
+
+class ManualLoop:
+    """Runs scheduled functions one at a time, when the test says so."""
+
+    def __init__(self) -> None:
+        self._ready: deque[Callable[[], None]] = deque()
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        self._ready.append(function)
+
+    def turn(self) -> bool:
+        if not self._ready:
+            return False
+        self._ready.popleft()()
+        return True
+
+    def run(self) -> None:
+        while self.turn():
+            pass
+
+
+class Bench:
+    """A fan-out with a manual loop and members by number."""
+
+    def __init__(self, slice_members: int = 2) -> None:
+        self.loop = ManualLoop()
+        self.members: dict[str, RecordingMember] = {}
+        self.observer = RecordingObserver()
+        self.fanout = Fanout(self.loop.call_soon, self.members.get, self.observer, slice_members)
+
+    def member(self, number: int) -> RecordingMember:
+        return self.members.setdefault(f"{number}.0", RecordingMember(f"{number}.0"))
+
+
+def delivery(number: int, except_socket_id: str = "") -> Delivery:
+    return Delivery(b"%d " % number, "test", except_socket_id)
+
+
+def test_nothing_is_written_before_the_loop_turns() -> None:
+    bench = Bench()
+    channel = Channel("1", "a")
+    channel.add(bench.member(1))
+    bench.fanout.deliver(channel, delivery(1))
+    assert bench.member(1).writes == []
+    bench.loop.run()
+    assert bench.member(1).events == [1]
+
+
+def test_what_comes_in_one_turn_is_one_write_with_the_same_bytes_for_all() -> None:
+    bench = Bench(slice_members=10)
+    channel = Channel("1", "a")
+    for number in range(3):
+        channel.add(bench.member(number))
+    for number in range(1, 5):
+        bench.fanout.deliver(channel, delivery(number))
+    bench.loop.run()
+    writes = [bench.member(number).writes for number in range(3)]
+    assert [len(write) for write in writes] == [1, 1, 1]
+    assert writes[0][0] is writes[1][0] is writes[2][0]
+    assert bench.observer.deliveries == 12
+
+
+def test_a_big_channel_lets_others_have_their_turn() -> None:
+    bench = Bench(slice_members=2)
+    big, small = Channel("1", "big"), Channel("1", "small")
+    for number in range(100):
+        big.add(bench.member(number))
+    small.add(bench.member(1000))
+    bench.fanout.deliver(big, delivery(1))
+    bench.fanout.deliver(small, delivery(2))
+    bench.loop.turn()
+    bench.loop.turn()
+    assert bench.member(1000).events == [2]
+    assert bench.member(99).events == []
+
+
+def test_the_sender_does_not_get_its_own_event_but_gets_the_others() -> None:
+    bench = Bench()
+    channel = Channel("1", "a")
+    sender, other = bench.member(1), bench.member(2)
+    channel.add(sender)
+    channel.add(other)
+    for event in (delivery(1), delivery(2, sender.socket_id), delivery(3)):
+        bench.fanout.deliver(channel, event)
+    bench.loop.run()
+    assert sender.events == [1, 3]
+    assert other.events == [1, 2, 3]
+
+
+def test_an_unknown_sender_excludes_nobody() -> None:
+    bench = Bench()
+    channel = Channel("1", "a")
+    channel.add(bench.member(1))
+    bench.fanout.deliver(channel, delivery(1, "404.404"))
+    bench.loop.run()
+    assert bench.member(1).events == [1]
+
+
+def test_a_member_that_leaves_while_it_is_written_to_ends_nothing_else() -> None:
+    bench = Bench(slice_members=10)
+    channel = Channel("1", "a")
+    for number in range(4):
+        channel.add(bench.member(number))
+    leaver = bench.member(0)
+    leaver.offer = lambda _data: channel.discard(leaver)
+    bench.fanout.deliver(channel, delivery(1))
+    bench.loop.run()
+    assert [bench.member(number).events for number in range(1, 4)] == [[1], [1], [1]]
+
+
+def test_a_huge_backlog_goes_out_in_bounded_writes() -> None:
+    bench = Bench()
+    channel = Channel("1", "a")
+    channel.add(bench.member(1))
+    frame = b"7" * (MAX_JOINED_BYTES // 4) + b" "
+    for _ in range(20):
+        bench.fanout.deliver(channel, Delivery(frame, "test"))
+    bench.loop.run()
+    sizes = [len(write) for write in bench.member(1).writes]
+    assert sum(sizes) == 20 * len(frame)
+    assert max(sizes) <= MAX_JOINED_BYTES + len(frame)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("join"), st.integers(0, 7)),
+        st.tuples(st.just("leave"), st.integers(0, 7)),
+        st.tuples(st.just("deliver"), st.integers(-1, 7)),
+        st.tuples(st.just("turn"), st.just(0)),
+    ),
+    max_size=80,
+)
+
+
+@given(STEPS, st.integers(1, 5))
+@settings(max_examples=600)
+def test_members_get_exactly_what_came_while_they_were_members(
+    steps: list[tuple[str, int]], slice_members: int
+) -> None:
+    """A member gets every event between its join and its leave; what was under way when it left it may miss, no more.
+
+    The position it was told at its join covers all earlier events, so none of those may come.
+    """
+    bench = Bench(slice_members)
+    channel = Channel("1", "a")
+    event = 0
+    entitled: dict[int, list[int]] = {}
+    gone: dict[int, list[list[int]]] = {}
+    for step, number in steps:
+        if step == "join" and number not in entitled:
+            channel.add(bench.member(number))
+            entitled[number] = []
+        elif step == "leave" and number in entitled:
+            channel.discard(bench.member(number))
+            gone.setdefault(number, []).append(entitled.pop(number))
+        elif step == "deliver":
+            event += 1
+            bench.fanout.deliver(channel, delivery(event, f"{number}.0" if number >= 0 else ""))
+            for member, events in entitled.items():
+                if member != number:
+                    events.append(event)
+        else:
+            bench.loop.turn()
+    bench.loop.run()
+    for number in {*entitled, *gone}:
+        received = bench.member(number).events
+        stays = gone.get(number, [])
+        for stay in stays:
+            got = [one for one in received if one in stay]
+            assert got == stay[: len(got)], "a prefix of what came during the stay"
+        last = entitled.get(number, [])
+        assert received[len(received) - len(last) :] == last
+        assert sorted(received) == received
+        assert set(received) <= {one for stay in (*stays, last) for one in stay}
+        assert len(set(received)) == len(received)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 100])
+def test_no_channel_is_left_queued_or_spinning(count: int) -> None:
+    bench = Bench()
+    channels = [Channel("1", str(number)) for number in range(count)]
+    for channel in channels:
+        channel.add(bench.member(1))
+        bench.fanout.deliver(channel, delivery(1))
+        channel.discard(bench.member(1))
+    bench.loop.run()
+    assert not any(channel.is_queued or channel.pending or channel.fanout for channel in channels)

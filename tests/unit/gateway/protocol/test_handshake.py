@@ -1,0 +1,131 @@
+"""Upgrade requests: refused ones first."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sharedjox_gateway.protocol.close_codes import PusherError
+from sharedjox_gateway.protocol.handshake import (
+    BadHandshakeError,
+    check_protocol,
+    is_upgrade,
+    origin_is_allowed,
+    parse_upgrade,
+)
+
+KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
+
+
+def head(target: bytes = b"/app/key?protocol=7", *extra: bytes, version: bytes = b"13", key: bytes = KEY) -> bytes:
+    lines = [
+        b"GET %s HTTP/1.1" % target,
+        b"Host: localhost",
+        b"Upgrade: websocket",
+        b"Connection: keep-alive, Upgrade",
+        b"Sec-WebSocket-Version: " + version,
+        b"Sec-WebSocket-Key: " + key,
+        *extra,
+    ]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_head", "status"),
+    [
+        (head(version=b"8"), 426),
+        (head(key=b"bad"), 400),
+        (head().replace(b"keep-alive, Upgrade", b"close"), 400),
+        (head().replace(b"HTTP/1.1", b"HTTP/1.0"), 400),
+        (head(b"/app/key HTTP/1.1 extra"), 400),
+        (head(b"/app/key", b"no colon here"), 400),
+        (head(b"/app/key", b"Bad Name : x"), 400),
+    ],
+)
+def test_bad_handshake_gets_an_http_status(request_head: bytes, status: int) -> None:
+    with pytest.raises(BadHandshakeError) as refused:
+        parse_upgrade(request_head)
+    assert refused.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("target", "key"),
+    [
+        (b"/app/key", "key"),
+        (b"/app/key/", "key"),
+        (b"/some/prefix/app/key?protocol=7", "key"),
+        (b"/app/a%20b", "a b"),
+        (b"/app/", None),
+        (b"/", None),
+        (b"/application/key", None),
+        (b"/app/key/more", None),
+    ],
+)
+def test_app_key_comes_from_the_path(target: bytes, key: str | None) -> None:
+    assert parse_upgrade(head(target)).app_key == key
+
+
+def test_query_and_headers_are_read() -> None:
+    request = parse_upgrade(
+        head(
+            b"/app/k?protocol=5&client=java-client&version=2.4&x=1",
+            b"Origin: https://a.test",
+            b"X-Forwarded-For: 1.2.3.4",
+        )
+    )
+    assert (request.protocol, request.client, request.version) == ("5", "java-client", "2.4")
+    assert (request.origin, request.forwarded_for) == ("https://a.test", "1.2.3.4")
+
+
+@given(st.binary(max_size=300))
+def test_no_head_crashes_the_parser(noise: bytes) -> None:
+    try:
+        parse_upgrade(noise + b"\r\n\r\n")
+    except BadHandshakeError as refused:
+        assert refused.status in (400, 426)
+
+
+def test_an_ordinary_request_is_no_upgrade() -> None:
+    assert not is_upgrade(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert not is_upgrade(b"POST /app/x HTTP/1.1\r\nUpgrade: websocket\r\n\r\n")
+    assert is_upgrade(b"GET / HTTP/1.1\r\nUPGRADE: WebSocket\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "version", "expected"),
+    [
+        ("5", None, 5),
+        ("6", "1.0", 6),
+        ("7", "8.6.0", 7),
+        (None, "8.6.0", 7),
+        (None, None, PusherError.NO_PROTOCOL),
+        ("", None, PusherError.NO_PROTOCOL),
+        ("4", None, PusherError.UNSUPPORTED_PROTOCOL),
+        ("8", None, PusherError.UNSUPPORTED_PROTOCOL),
+        ("-1", None, PusherError.UNSUPPORTED_PROTOCOL),
+        ("seven", None, PusherError.BAD_VERSION),
+        ("7.0", None, PusherError.BAD_VERSION),
+        ("7\n", None, PusherError.BAD_VERSION),
+        ("9" * 40, None, PusherError.BAD_VERSION),
+    ],
+)
+def test_protocol_number(protocol: str | None, version: str | None, expected: int | PusherError) -> None:
+    assert check_protocol(protocol, version) == expected
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed", "passes"),
+    [
+        ("https://evil.test", {"https://app.test"}, False),
+        ("https://app.test.evil.test", {"app.test", "*.app.test"}, False),
+        ("http://app.test", {"https://app.test"}, False),
+        ("null", {"https://app.test"}, False),
+        (None, {"https://app.test"}, True),
+        ("https://app.test", {"https://app.test"}, True),
+        ("https://app.test:8443", {"app.test"}, True),
+        ("https://a.b.app.test", {"*.app.test"}, True),
+        ("https://anything", {"*"}, True),
+    ],
+)
+def test_origin(origin: str | None, allowed: set[str], passes: bool) -> None:
+    assert origin_is_allowed(origin, frozenset(allowed)) is passes

@@ -1,0 +1,111 @@
+"""Client messages: whatever is wrong is an error with a text, never a crash."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sharedjox_gateway.protocol import messages
+from sharedjox_gateway.protocol.messages import MalformedMessageError, Position
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"x"',
+        b"{",
+        b'{"data":{}}',
+        b'{"event":7}',
+        b'{"event":null}',
+        b'{"event":"a","channel":7}',
+        b'{"event":"\xff"}',
+        b"[" * 100_000,
+        b'{"event":"a","data":' + b"[" * 100_000,
+    ],
+)
+def test_malformed_envelopes(payload: bytes) -> None:
+    with pytest.raises(MalformedMessageError):
+        messages.decode_client_message(payload)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "null",
+        "7",
+        "[]",
+        '""',
+        '"[]"',
+        '"{"',
+        "{}",
+        '{"channel":null}',
+        '{"channel":7}',
+        '{"channel":["a"]}',
+        '{"channel":"a","auth":7}',
+        '{"channel":"a","auth":{}}',
+        '{"channel":"a","channel_data":{}}',
+    ],
+)
+def test_malformed_subscribes(data: str) -> None:
+    message = messages.decode_client_message(b'{"event":"pusher:subscribe","data":%s}' % data.encode())
+    with pytest.raises(MalformedMessageError):
+        messages.decode_subscribe(message)
+
+
+def test_a_subscribe_without_data_is_malformed() -> None:
+    with pytest.raises(MalformedMessageError):
+        messages.decode_subscribe(messages.decode_client_message(b'{"event":"pusher:subscribe"}'))
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+def test_data_may_be_an_object_or_a_string_that_holds_one(wrap: bool) -> None:
+    data = {"channel": "private-x", "auth": "k:s", "channel_data": None}
+    body = json.dumps({"event": "pusher:subscribe", "data": json.dumps(data) if wrap else data})
+    subscribe = messages.decode_subscribe(messages.decode_client_message(body.encode()))
+    assert (subscribe.channel, subscribe.auth, subscribe.channel_data) == ("private-x", "k:s", None)
+
+
+@given(JSON_VALUES, JSON_VALUES, JSON_VALUES)
+def test_any_json_is_read_or_refused(event: object, data: object, channel: object) -> None:
+    body = json.dumps({"event": event, "data": data, "channel": channel}).encode()
+    try:
+        message = messages.decode_client_message(body)
+        messages.decode_subscribe(message)
+    except MalformedMessageError as error:
+        assert str(error)
+
+
+@pytest.mark.parametrize(
+    "recover",
+    [7, "x", [], {}, {"epoch": "e"}, {"offset": 1}, {"epoch": 7, "offset": 1}, {"epoch": "e", "offset": "1"},
+     {"epoch": "e", "offset": -1}, {"epoch": "", "offset": 1}, {"epoch": "e" * 65, "offset": 1}, {"epoch": "e", "offset": 1.5}],
+)  # fmt: skip
+def test_malformed_positions(recover: object) -> None:
+    with pytest.raises(MalformedMessageError):
+        messages.decode_position(recover)
+
+
+def test_a_position_is_read() -> None:
+    assert messages.decode_position({"epoch": "abc", "offset": 7, "more": 1}) == Position("abc", 7)
+
+
+def test_established_has_string_data_with_a_timeout() -> None:
+    frame = json.loads(messages.connection_established("1.2", 120)[2:])
+    assert isinstance(frame["data"], str)
+    assert json.loads(frame["data"]) == {"socket_id": "1.2", "activity_timeout": 120}
+
+
+def test_error_data_is_an_object_and_names_no_channel() -> None:
+    frame = json.loads(messages.error_frame(None, "why")[2:])
+    assert frame == {"event": "pusher:error", "data": {"code": None, "message": "why"}}
