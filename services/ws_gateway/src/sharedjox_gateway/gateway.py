@@ -19,6 +19,7 @@ from .connection.entry import Entry
 from .handler import MessageHandler
 from .heartbeat import TICK_SECONDS, Heartbeat
 from .hub.hub import Hub
+from .leases import NodeLease
 from .protocol import messages
 from .protocol.close_codes import PusherError
 from .protocol.handshake import UpgradeRequest, accept_response, check_protocol, origin_is_allowed
@@ -45,6 +46,9 @@ class Gateway:
         self.redis = RedisBroker(parse_redis_url(settings.redis_url), self.subscriptions, limits, self.apps.ids)
         self.broker: Broker = self.redis
         self.subscriptions.attach(self.broker)
+        self.lease = NodeLease(
+            self.redis, heartbeat_seconds=settings.lease_heartbeat_seconds, lease_seconds=settings.lease_seconds
+        )
         self.handler = MessageHandler(
             self.hub, self.apps, self.subscriptions, self.stats, self.broker.publish_transient
         )
@@ -69,16 +73,17 @@ class Gateway:
     def start(self) -> None:
         """Begin to talk to Redis and to keep time."""
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self.redis.run()), loop.create_task(self._keep_time())]
+        self._tasks = [loop.create_task(work) for work in (self.redis.run(), self.lease.run(), self._keep_time())]
 
     async def stop(self) -> None:
         """End the background work and drop what is still connected."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.redis.aclose()
         for connection in list(self.hub.connections.values()):
             connection.abort()
+        await self.lease.resign()
+        await self.redis.aclose()
 
     async def _keep_time(self) -> None:
         ticks = 0

@@ -50,6 +50,10 @@ class GatewaySettings(ServiceSettings):
     """Per connection, unsent; beyond it the connection is closed with 4100."""
     drain_seconds: float = Field(default=10.0, ge=0)
     drain_wave_seconds: float = Field(default=0.25, gt=0)
+    lease_heartbeat_seconds: float = Field(default=3.0, gt=0)
+    lease_seconds: float = Field(default=9.0, gt=0)
+    """A process that was not heard of for this long is dead to the others: they remove what it held (at the latest one
+    heartbeat later)."""
     history_length: int = Field(default=1000, ge=1)
     history_age_seconds: int = Field(default=3600, ge=1)
     history_meta_seconds: int = Field(default=7 * 86400, ge=60)

@@ -55,6 +55,8 @@ class RedisBroker:
         self._open_sha = ""
         self._to_subscribe: list[bytes] = []
         self._last_heard = 0.0
+        self.on_connected: list[Callable[[], None]] = []
+        """Called on every new connection, before channels are subscribed: load scripts, renew leases."""
 
     @property
     def is_connected(self) -> bool:
@@ -213,6 +215,8 @@ class RedisBroker:
         self._lost.clear()
         self._commander = await connect(self._address, lambda _reply: None, self._lost.set)
         self._open_sha = (await self._commander.call("SCRIPT", "LOAD", OPEN_SCRIPT)).decode()
+        for listener in self.on_connected:
+            listener()
         subscriber = await connect(self._address, self._heard, self._lost.set)
         subscriber.listen()
         self._to_subscribe = []
