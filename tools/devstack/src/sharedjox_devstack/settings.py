@@ -40,7 +40,7 @@ class StackSettings(BaseSettings):
     redis_port: Port | None = None
     """Of the embedded server; empty: 63799, or another one when that is taken."""
     database_url: str | None = None
-    """`make up` starts an embedded Postgres unless this is set; the services' own default is for other ways to start."""
+    """`make up` starts an embedded Postgres unless this is set."""
     redis_url: str | None = None
     """`make up` starts an embedded Redis unless this is set."""
     web_build: bool = True
