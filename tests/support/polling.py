@@ -7,7 +7,7 @@ import inspect
 import os
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final, TypeVar, overload
 
 TIME_UNIT_SECONDS: Final = float(os.environ.get("TEST_TIME_UNIT", "1.0"))
 """`TEST_TIME_UNIT=3 make test` triples every deadline."""
@@ -20,6 +20,16 @@ _T = TypeVar("_T")
 def scaled(units: float) -> float:
     """`units` of test time in seconds."""
     return units * TIME_UNIT_SECONDS
+
+
+@overload
+async def eventually(
+    predicate: Callable[[], Awaitable[_T]], deadline: float = DEFAULT_DEADLINE, *, what: str = ""
+) -> _T: ...
+
+
+@overload
+async def eventually(predicate: Callable[[], _T], deadline: float = DEFAULT_DEADLINE, *, what: str = "") -> _T: ...
 
 
 async def eventually(

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 
 from sharedjox_contracts.codec import encode_json_text
 from sharedjox_contracts.events import Payload
-from sqlalchemy import BigInteger, bindparam, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from .schema import SHARDS
@@ -46,12 +45,20 @@ def _lock_number(channel: str) -> int:
 
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:namespace, number) FROM unnest(CAST(:numbers AS integer[])) AS number")
+# One statement for all rows: transactions hold their channels' locks no longer than they must. Identities are given
+# in the order of the sorted rows.
 _INSERT = text(
     "INSERT INTO outbox_messages"
     " (shard, event_id, channel, event_name, payload, except_socket_id, request_id, traceparent)"
-    " VALUES (:shard, :event_id, :channel, :event_name, CAST(:payload AS jsonb),"
-    " :except_socket_id, :request_id, :traceparent)"
-).bindparams(bindparam("shard", type_=BigInteger))
+    " SELECT shard, event_id, channel, event_name, CAST(payload AS jsonb), except_socket_id, request_id, traceparent"
+    " FROM unnest("
+    "CAST(:shards AS smallint[]), CAST(:event_ids AS uuid[]), CAST(:channels AS text[]), CAST(:event_names AS text[]),"
+    " CAST(:payloads AS text[]), CAST(:except_socket_ids AS text[]), CAST(:request_ids AS text[]),"
+    " CAST(:traceparents AS text[])"
+    ") WITH ORDINALITY AS row (shard, event_id, channel, event_name, payload, except_socket_id, request_id,"
+    " traceparent, position)"
+    " ORDER BY position"
+)
 
 
 async def append(connection: AsyncConnection | AsyncSession, events: Sequence[OutboxEvent]) -> int:
@@ -59,27 +66,22 @@ async def append(connection: AsyncConnection | AsyncSession, events: Sequence[Ou
 
     Events keep their order on every channel they share. The caller commits.
     """
-    rows = [
-        {
-            "shard": shard_of(channel),
-            "event_id": event.event_id,
-            "channel": channel,
-            "event_name": event.payload.event_name,
-            "payload": encode_json_text(event.payload),
-            "except_socket_id": event.except_socket_id,
-            "request_id": event.request_id,
-            "traceparent": event.traceparent,
-        }
-        for event in events
-        for channel in event.channels
-    ]
+    rows = [(event, channel) for event in events for channel in event.channels]
     if not rows:
         return 0
-    numbers = sorted({_lock_number(str(row["channel"])) for row in rows})
+    numbers = sorted({_lock_number(channel) for _, channel in rows})
+    await connection.execute(_LOCK, {"namespace": _LOCK_NAMESPACE, "numbers": numbers})
     await connection.execute(
-        _LOCK.bindparams(bindparam("numbers", type_=ARRAY(BigInteger))),
-        {"namespace": _LOCK_NAMESPACE, "numbers": numbers},
+        _INSERT,
+        {
+            "shards": [shard_of(channel) for _, channel in rows],
+            "event_ids": [event.event_id for event, _ in rows],
+            "channels": [channel for _, channel in rows],
+            "event_names": [event.payload.event_name for event, _ in rows],
+            "payloads": [encode_json_text(event.payload) for event, _ in rows],
+            "except_socket_ids": [event.except_socket_id for event, _ in rows],
+            "request_ids": [event.request_id for event, _ in rows],
+            "traceparents": [event.traceparent for event, _ in rows],
+        },
     )
-    for row in rows:
-        await connection.execute(_INSERT, row)
     return len(rows)

@@ -1,0 +1,232 @@
+"""The scripts that publish: offsets without holes, epochs, repeats, trimming, cache channels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Sequence
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+from sharedjox_contracts.frames import close_event_frame, open_event_frame
+from sharedjox_contracts.publication import Header, decode_publication, encode_header, publish_arguments, publish_keys
+from sharedjox_contracts.redis_layout import (
+    PUBLISH_MANY_SCRIPT,
+    PUBLISH_SCRIPT,
+    REPEAT_WINDOW,
+    HistoryLimits,
+    last_key,
+    live_topic,
+    log_key,
+    meta_key,
+)
+from sharedjox_devstack.redis import EmbeddedRedis
+from sharedjox_kit.redis import create_redis
+
+from .conftest import APP, history
+
+CHANNEL = "private-user.3"
+NOW = 1_750_000_000_000
+FOREVER = HistoryLimits(length=1000, age_seconds=3600)
+
+
+def opened(event_id: str, channel: str = CHANNEL) -> bytes:
+    return open_event_frame(event="wallet.updated", channel=channel, data="{}", event_id=event_id)
+
+
+async def run_script(redis: Redis, script: str, channel: str, arguments: Sequence[bytes | str | int]) -> list[Any]:
+    keys = publish_keys(APP, channel)
+    answer: list[Any] = await cast(
+        "Awaitable[Any]", redis.eval(script, len(keys), *keys, *cast("list[str]", arguments))
+    )
+    return answer
+
+
+async def publish(
+    redis: Redis,
+    event_id: str,
+    *,
+    channel: str = CHANNEL,
+    now: int = NOW,
+    limits: HistoryLimits = FOREVER,
+    cache_ms: int = 0,
+    epoch: str = "epoch-one",
+) -> tuple[bool, str, int]:
+    arguments = publish_arguments(
+        event_id=event_id,
+        opened_frame=opened(event_id, channel),
+        header=Header(event="wallet.updated", event_id=event_id),
+        candidate_epoch=epoch,
+        now_ms=now,
+        limits=limits,
+        cache_ms=cache_ms,
+    )
+    fresh, answered_epoch, offset = await run_script(redis, PUBLISH_SCRIPT, channel, arguments)
+    return bool(fresh), answered_epoch.decode(), offset
+
+
+async def publish_many(redis: Redis, *event_ids: str, limits: HistoryLimits = FOREVER) -> list[int]:
+    triples: list[bytes | str] = []
+    for event_id in event_ids:
+        triples += [event_id, opened(event_id), encode_header(Header(event="wallet.updated", event_id=event_id))]
+    numbers = [NOW, limits.length, limits.age_seconds * 1000, limits.meta_seconds * 1000, 0]
+    answer = await run_script(redis, PUBLISH_MANY_SCRIPT, CHANNEL, ["epoch-one", *numbers, *triples])
+    return list(answer[1:])
+
+
+async def test_offsets_count_from_one_in_the_first_candidates_epoch(redis: Redis) -> None:
+    answers = [await publish(redis, f"e{n}", epoch=f"candidate-{n}") for n in range(1, 6)]
+    assert answers == [(True, "candidate-1", n) for n in range(1, 6)]
+    assert [one.header.event_id for one in await history(redis, CHANNEL)] == ["e1", "e2", "e3", "e4", "e5"]
+
+
+async def test_the_frame_is_what_the_python_side_says(redis: Redis) -> None:
+    await publish(redis, "e1")
+    (publication,) = await history(redis, CHANNEL)
+    assert publication.frame == close_event_frame(opened("e1"), epoch="epoch-one", offset=1)
+    assert json.loads(publication.frame)["offset"] == 1
+    assert publication.is_durable
+
+
+async def test_a_repeat_changes_nothing_and_announces_nothing(redis: Redis) -> None:
+    async with redis.pubsub() as live:
+        await live.subscribe(live_topic(APP, CHANNEL))
+        await publish(redis, "e1")
+        await publish(redis, "e2")
+        before = await redis.dump(log_key(APP, CHANNEL)), await redis.hgetall(meta_key(APP, CHANNEL))  # type: ignore[misc]
+        assert await publish(redis, "e1", epoch="another", now=NOW + 5000) == (False, "epoch-one", 1)
+        after = await redis.dump(log_key(APP, CHANNEL)), await redis.hgetall(meta_key(APP, CHANNEL))  # type: ignore[misc]
+        assert after == before
+        await publish(redis, "e3")
+        announced: list[str] = []
+        while len(announced) < 3:
+            message = await live.get_message(ignore_subscribe_messages=True, timeout=2)
+            if message is not None:
+                announced.append(decode_publication(message["data"]).header.event_id)
+    assert announced == ["e1", "e2", "e3"]
+
+
+async def test_history_is_trimmed_by_length(redis: Redis) -> None:
+    limits = HistoryLimits(length=3)
+    for n in range(1, 11):
+        await publish(redis, f"e{n}", limits=limits)
+    assert [one.offset for one in await history(redis, CHANNEL)] == [8, 9, 10]
+    meta = await redis.hgetall(meta_key(APP, CHANNEL))  # type: ignore[misc]
+    assert {key for key in meta if key.startswith(b"i:")} == {b"i:e8", b"i:e9", b"i:e10"}
+
+
+async def test_a_lowered_length_takes_effect_with_the_next_event(redis: Redis) -> None:
+    for n in range(1, 101):
+        await publish(redis, f"e{n}")
+    await publish(redis, "last", limits=HistoryLimits(length=10))
+    assert [one.offset for one in await history(redis, CHANNEL)] == list(range(92, 102))
+
+
+async def test_history_is_trimmed_by_age_a_few_at_a_time(redis: Redis) -> None:
+    for n in range(1, 11):
+        await publish(redis, f"e{n}")
+    later = NOW + 3_600_001
+    await publish(redis, "new-1", now=later)
+    assert [one.offset for one in await history(redis, CHANNEL)] == [3, 4, 5, 6, 7, 8, 9, 10, 11]
+    for n in range(2, 7):
+        await publish(redis, f"new-{n}", now=later)
+    assert [one.header.event_id for one in await history(redis, CHANNEL)] == [f"new-{n}" for n in range(1, 7)]
+
+
+async def test_history_expires_but_the_position_goes_on(redis: Redis) -> None:
+    for n in range(1, 4):
+        await publish(redis, f"e{n}")
+    assert 0 < await redis.pttl(log_key(APP, CHANNEL)) <= 3_600_000
+    assert await redis.pttl(meta_key(APP, CHANNEL)) > 3_600_000
+    await redis.delete(log_key(APP, CHANNEL))
+    assert await publish(redis, "e2") == (False, "epoch-one", 2), "a late repeat is still known"
+    assert await publish(redis, "e4") == (True, "epoch-one", 4)
+
+
+async def test_ids_of_an_expired_history_are_forgotten_but_the_newest(redis: Redis) -> None:
+    many = REPEAT_WINDOW + 10
+    for n in range(1, many + 1):
+        await publish(redis, f"e{n}")
+    await redis.delete(log_key(APP, CHANNEL))
+    await publish(redis, "new")
+    meta = await redis.hgetall(meta_key(APP, CHANNEL))  # type: ignore[misc]
+    remembered = [key for key in meta if key.startswith(b"i:")]
+    assert len(remembered) == REPEAT_WINDOW + 1
+    assert b"i:e10" not in meta
+    assert b"i:e11" in meta
+
+
+async def test_a_lost_position_begins_another_epoch_with_an_empty_history(redis: Redis) -> None:
+    await publish(redis, "e1")
+    await redis.delete(meta_key(APP, CHANNEL))
+    assert await publish(redis, "e2", epoch="epoch-two") == (True, "epoch-two", 1)
+    assert [one.header.event_id for one in await history(redis, CHANNEL)] == ["e2"]
+
+
+async def test_cache_channels_remember_their_last_event(redis: Redis) -> None:
+    channel = "cache-prices"
+    await publish(redis, "e1", channel=channel, cache_ms=1_800_000)
+    await publish(redis, "e2", channel=channel, cache_ms=1_800_000)
+    last = await redis.get(last_key(APP, channel))
+    assert decode_publication(last).header.event_id == "e2"
+    assert 0 < await redis.pttl(last_key(APP, channel)) <= 1_800_000
+    await publish(redis, "e1", channel=channel, cache_ms=1_800_000)
+    assert decode_publication(await redis.get(last_key(APP, channel))).header.event_id == "e2"
+
+
+async def test_other_channels_have_no_last_event(redis: Redis) -> None:
+    await publish(redis, "e1")
+    assert await redis.get(last_key(APP, CHANNEL)) is None
+
+
+async def test_many_at_once_are_the_same_as_one_by_one(redis: Redis) -> None:
+    assert await publish_many(redis, "e1", "e2", "e3") == [1, 2, 3]
+    assert await publish_many(redis, "e2", "e4", "e3", "e5") == [-2, 4, -3, 5]
+    assert await publish(redis, "e4") == (False, "epoch-one", 4)
+    assert [one.offset for one in await history(redis, CHANNEL)] == [1, 2, 3, 4, 5]
+
+
+async def test_many_longer_than_the_history_keep_its_end(redis: Redis) -> None:
+    assert await publish_many(redis, *(f"e{n}" for n in range(10)), limits=HistoryLimits(length=4)) == list(
+        range(1, 11)
+    )
+    assert [one.offset for one in await history(redis, CHANNEL)] == [7, 8, 9, 10]
+
+
+async def test_many_are_all_or_nothing_when_redis_is_full(redis: Redis) -> None:
+    await publish_many(redis, "e1")
+    await redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(ResponseError, match="maxmemory"):
+            await publish_many(redis, "e2", "e3")
+    finally:
+        await redis.config_set("maxmemory", 0)
+    assert await publish_many(redis, "e2", "e3") == [2, 3]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    calls=st.lists(st.lists(st.integers(0, 30).map(str), unique=True, min_size=1, max_size=8), max_size=12),
+    length=st.integers(1, 40),
+)
+async def test_any_calls_leave_a_gapless_history_of_distinct_events(
+    shared_redis_server: EmbeddedRedis, calls: list[list[str]], length: int
+) -> None:
+    client = create_redis(shared_redis_server.url)
+    try:
+        await client.flushall()
+        for call in calls:
+            if len(call) == 1:
+                await publish(client, call[0], limits=HistoryLimits(length=length))
+            else:
+                await publish_many(client, *call, limits=HistoryLimits(length=length))
+        publications = await history(client, CHANNEL)
+        offsets = [one.offset for one in publications]
+        ids = [one.header.event_id for one in publications]
+        assert len(set(ids)) == len(ids) <= length
+        assert offsets == list(range(offsets[0], offsets[0] + len(offsets))) if offsets else not calls
+    finally:
+        await client.aclose()
