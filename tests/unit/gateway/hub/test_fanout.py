@@ -1,4 +1,4 @@
-"""Fan-out against a model: whatever joins, leaves and arrives in between, each member gets what is its, once, in order."""
+"""Fan-out against a model: whoever joins, leaves and sends in between, each member gets what is its, once, in order."""
 
 from __future__ import annotations
 

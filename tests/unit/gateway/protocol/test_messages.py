@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -79,18 +80,27 @@ def test_data_may_be_an_object_or_a_string_that_holds_one(wrap: bool) -> None:
 @given(JSON_VALUES, JSON_VALUES, JSON_VALUES)
 def test_any_json_is_read_or_refused(event: object, data: object, channel: object) -> None:
     body = json.dumps({"event": event, "data": data, "channel": channel}).encode()
-    try:
-        message = messages.decode_client_message(body)
-        messages.decode_subscribe(message)
-    except MalformedMessageError as error:
-        assert str(error)
+    with contextlib.suppress(MalformedMessageError):
+        messages.decode_subscribe(messages.decode_client_message(body))
 
 
 @pytest.mark.parametrize(
     "recover",
-    [7, "x", [], {}, {"epoch": "e"}, {"offset": 1}, {"epoch": 7, "offset": 1}, {"epoch": "e", "offset": "1"},
-     {"epoch": "e", "offset": -1}, {"epoch": "", "offset": 1}, {"epoch": "e" * 65, "offset": 1}, {"epoch": "e", "offset": 1.5}],
-)  # fmt: skip
+    [
+        7,
+        "x",
+        [],
+        {},
+        {"epoch": "e"},
+        {"offset": 1},
+        {"epoch": 7, "offset": 1},
+        {"epoch": "e", "offset": "1"},
+        {"epoch": "e", "offset": -1},
+        {"epoch": "", "offset": 1},
+        {"epoch": "e" * 65, "offset": 1},
+        {"epoch": "e", "offset": 1.5},
+    ],
+)
 def test_malformed_positions(recover: object) -> None:
     with pytest.raises(MalformedMessageError):
         messages.decode_position(recover)
