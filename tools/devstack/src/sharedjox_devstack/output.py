@@ -86,7 +86,10 @@ class Console:
             self._dropped += 1
 
     def _write_forever(self) -> None:
+        hung_up = False
         while (text := self._queue.get()) is not None:
+            if hung_up:
+                continue
             try:
                 if self._dropped:
                     dropped, self._dropped = self._dropped, 0
@@ -95,5 +98,5 @@ class Console:
                 if self._queue.empty():
                     self._stream.flush()
             except (OSError, ValueError):
-                # The terminal hung up or the reader of a pipe ended. The files go on.
-                self._stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+                # The terminal is gone, or the reader of a pipe. The files go on.
+                hung_up = True

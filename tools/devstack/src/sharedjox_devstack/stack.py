@@ -23,6 +23,8 @@ from .supervisor import Supervised, Supervisor
 from .web_build import WebApp, require_node
 
 DATABASE: Final = "sharedjox"
+DEFAULT_APP_KEY: Final = "sharedjox"
+USUAL_GATEWAY_PORT: Final = 8080
 READY_SECONDS: Final = 60.0
 DRAIN_SECONDS: Final = "1"
 """On a laptop Ctrl-C should not take the ten seconds in which a real gateway sends its clients elsewhere."""
@@ -82,7 +84,7 @@ class Stack:
             try:
                 env = self._start_servers(supervisor, ports, run_dir)
                 self._migrate_and_seed(supervisor, env)
-                env |= self._build_web(supervisor, web)
+                env |= self._build_web(supervisor, web, env)
                 self._start_services(supervisor, ports, env)
                 self._announce(ports, env, time.monotonic() - started)
                 supervisor.watch()
@@ -161,7 +163,7 @@ class Stack:
                 msg = f"{action} failed: {reason}" + ("" if refusals else f" ({hint})")
                 raise DevstackError(msg)
 
-    def _build_web(self, supervisor: Supervisor, web: WebApp) -> dict[str, str]:
+    def _build_web(self, supervisor: Supervisor, web: WebApp, env: dict[str, str]) -> dict[str, str]:
         if not self._settings.web_build or not web.exists:
             why = "WEB_BUILD=false" if web.exists else "no app in web/"
             self._console.say(f"web app: not built ({why})")
@@ -170,12 +172,21 @@ class Stack:
 
         def run_step(name: str, command: list[str], folder: Path) -> int:
             self._console.say(f"web app: {' '.join(command)} (the first time takes a minute)")
-            env = dict(self._environment.variables)
-            return supervisor.run_to_end(_step(name, command, self._output(name), folder, env))
+            own = dict(self._environment.variables)
+            return supervisor.run_to_end(_step(name, command, self._output(name), folder, own))
 
         done = web.build(run_step)
         self._console.say("web app: built" if done else "web app: up to date")
-        return {"WEB_DIST_DIR": str(web.dist)}
+        served = self._data_dir / "web"
+        web.publish(served, config=self._web_config(env))
+        return {"WEB_DIST_DIR": str(served)}
+
+    def _web_config(self, env: dict[str, str]) -> dict[str, str]:
+        """What the page cannot find out by itself: it takes port 8080 of its own host unless told otherwise."""
+        config = {"appKey": env.get("REVERB_APP_KEY", DEFAULT_APP_KEY)}
+        if self._settings.reverb_port != USUAL_GATEWAY_PORT:
+            config["websocketUrl"] = f"ws://{_shown(self._settings.reverb_host)}:{self._settings.reverb_port}"
+        return config
 
     def _start_services(self, supervisor: Supervisor, ports: preflight.StackPorts, env: dict[str, str]) -> None:
         specs = service_specs(ports.services)
@@ -205,7 +216,7 @@ class Stack:
             "",
             f"  web app      {api}/" if "WEB_DIST_DIR" in env else "  web app      not built",
             f"  REST API     {api}/api   (documentation {api}/docs)",
-            f"  WebSocket    ws://{gateway}/app/{env.get('REVERB_APP_KEY', 'sharedjox')}   (two gateway processes)",
+            f"  WebSocket    ws://{gateway}/app/{env.get('REVERB_APP_KEY', DEFAULT_APP_KEY)}   (two gateway processes)",
             f"  metrics      {api}/metrics, " + ", ".join(f"http://127.0.0.1:{port}/metrics" for port in metrics),
             f"  Postgres     {_without_password(env['DATABASE_URL'])}",
             f"  Redis        {_without_password(env['REDIS_URL'])}",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -65,6 +66,19 @@ class WebApp:
                 "build", self._source_hash(), ["npm", "run", "build"], run_step, missing=not self._is_built()
             )
         return installed or built
+
+    def publish(self, folder: Path, *, config: Mapping[str, str]) -> None:
+        """Copy the built app to `folder`, with `config.json`: where the page finds its gateway.
+
+        Each stack serves a copy of its own, so that stacks on other ports, and later builds, leave it alone.
+        """
+        unfinished = folder.with_name(f"{folder.name}.new")
+        with self._turn():
+            shutil.rmtree(unfinished, ignore_errors=True)
+            shutil.copytree(self.dist, unfinished)
+        (unfinished / "config.json").write_text(json.dumps(config) + "\n", encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        unfinished.rename(folder)
 
     def _is_built(self) -> bool:
         return (self.dist / "index.html").exists()
