@@ -8,6 +8,7 @@ script stays legal there. `live` is a pub/sub channel name, the others are keys.
 | `sj:{app:channel}:log` | stream | the channel's history; entry id `<offset>-0`, field `m` = the publication |
 | `sj:{app:channel}:meta` | hash | `e` epoch, `o` offset of the newest event, `i:<event id>` the ids still in history |
 | `sj:{app:channel}:last` | string | the last publication of a cache channel, with its time to live |
+| `sj:{app:channel}:seen:<client id>` | string | `<epoch> <offset>` that a stock client has certainly received |
 | `sj:{app:channel}:live` | pub/sub | publications as they happen |
 """
 
@@ -36,6 +37,11 @@ def meta_key(app_id: str, channel: str) -> str:
 def last_key(app_id: str, channel: str) -> str:
     """Last event of a cache channel (string)."""
     return _key(app_id, channel, "last")
+
+
+def seen_key(app_id: str, channel: str, client_id: str) -> str:
+    """Where a stock client certainly is in this channel: `<epoch> <offset>` (string)."""
+    return _key(app_id, channel, f"seen:{client_id}")
 
 
 def live_topic(app_id: str, channel: str) -> str:

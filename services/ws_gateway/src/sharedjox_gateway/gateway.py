@@ -90,6 +90,7 @@ class Gateway:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self.heartbeat.tick()
+            self.subscriptions.confirmations.tick()
             ticks += 1
             if ticks % SWEEP_TICKS == 0:
                 self.subscriptions.sweep()
@@ -181,6 +182,10 @@ class Gateway:
     def received(self, connection: Connection, payload: bytes) -> None:
         """See `ConnectionOwner`."""
         self.handler.handle(connection, payload)
+
+    def ponged(self, connection: Connection, payload: bytes) -> None:
+        """See `ConnectionOwner`."""
+        self.subscriptions.confirmations.ponged(connection, payload)
 
     def ended(self, connection: Connection, code: int) -> None:
         """See `ConnectionOwner`."""

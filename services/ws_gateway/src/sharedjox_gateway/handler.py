@@ -16,6 +16,7 @@ from sharedjox_contracts.publication import Header, encode_transient
 from sharedjox_contracts.signatures import channel_string
 
 from .apps import Apps
+from .confirmation import client_id_of
 from .connection.connection import Connection
 from .hub.hub import Hub
 from .protocol import messages
@@ -100,7 +101,9 @@ class MessageHandler:
                 messages.subscription_error(data.channel[:200], refusal.kind, refusal.message, refusal.status)
             )
         else:
-            self._subscriptions.join(connection, data.channel, recover)
+            is_private = channel_kind(data.channel) in (ChannelKind.PRIVATE, ChannelKind.PRIVATE_CACHE)
+            client_id = client_id_of(data.channel_data) if is_private else None
+            self._subscriptions.join(connection, data.channel, recover, client_id)
 
     def _check_subscribe(self, connection: Connection, data: SubscribeData) -> Position | None:
         """Whether the connection may join; returns the position to recover from. Raises: SubscribeRefusedError."""

@@ -15,6 +15,7 @@ from sharedjox_contracts.control import Command
 from sharedjox_contracts.publication import Publication
 
 from .broker.base import Broker, HistoryPage
+from .confirmation import Confirmations
 from .connection.connection import Connection
 from .history import HistoryReader, Replay
 from .hub.channel import Channel, Continuity, Delivery
@@ -35,6 +36,8 @@ class Join(Struct, frozen=True, eq=False):
     connection: Connection
     channel: Channel
     recover: Position | None = None
+    client_id: str | None = None
+    """Names the browser tab of a stock client, whose position the gateway remembers."""
 
 
 class Preparation(Protocol):
@@ -54,6 +57,7 @@ class Subscriptions:
         self._joined = joined
         self._broker: Broker
         self._history: HistoryReader
+        self._confirmations: Confirmations
         self._waiting: dict[Channel, list[Join]] = {}
         self._empty: dict[Channel, int] = {}
         self._ahead: dict[Channel, list[Join]] = {}
@@ -65,31 +69,42 @@ class Subscriptions:
         """Name the broker; once, before anything else."""
         self._broker = broker
         self._history = HistoryReader(broker)
+        self._confirmations = self.confirmations = Confirmations(broker)
 
     # --- joining ----------------------------------------------------------------------------------------------------
 
-    def join(self, connection: Connection, name: str, recover: Position | None) -> None:
+    def join(self, connection: Connection, name: str, recover: Position | None, client_id: str | None = None) -> None:
         """Let a connection in. The answer comes at once when the channel is open here, else when it is."""
+        if client_id is None or recover is not None:
+            self._enter(connection, name, recover, client_id)
+            return
+        self._begin(connection, name)
+        self._confirmations.recall(
+            connection.app.id, name, client_id, lambda place: self._enter(connection, name, place, client_id)
+        )
+
+    def _enter(self, connection: Connection, name: str, recover: Position | None, client_id: str | None) -> None:
         channel = self._hub.ensure_channel(connection.app.id, name)
         self._empty.pop(channel, None)
-        join = Join(connection, channel, recover)
+        join = Join(connection, channel, recover, client_id)
         if channel.is_open:
             self._recover(join)
             return
-        self._begin(join)
+        self._begin(join.connection, join.channel.name)
         waiting = self._waiting.get(channel)
         if waiting is None:
             channel.held = []
             self._waiting[channel] = [join]
-            self._broker.open(channel.app_id, name)
+            self._broker.open(channel.app_id, channel.name)
         else:
             waiting.append(join)
 
-    def _begin(self, join: Join) -> None:
-        connection = join.connection
+    @staticmethod
+    def _begin(connection: Connection, name: str) -> None:
+        """The answer takes a while: what comes behind this subscribe waits for it."""
         if connection.joining is None:
             connection.joining = {}
-        connection.joining.setdefault(join.channel.name, [])
+        connection.joining.setdefault(name, [])
 
     def _recover(self, join: Join) -> None:
         """Find out what the client missed, from here or from history."""
@@ -100,13 +115,13 @@ class Subscriptions:
         elif recover.epoch != channel.epoch:
             self._prepare(join, Replay(here, here, False, ()))
         elif recover.offset < channel.offset:
-            self._begin(join)
+            self._begin(join.connection, join.channel.name)
             self._history.replay(channel, recover, lambda replay: self._prepare(join, replay))
         elif recover.offset == channel.offset:
             self._prepare(join, Replay(here, here, True, ()))
         else:
             # Another node was quicker with events that are still on their way here: take them from history first.
-            self._begin(join)
+            self._begin(join.connection, join.channel.name)
             self._ahead.setdefault(channel, []).append(join)
             self._catch_up(channel)
 
@@ -115,13 +130,16 @@ class Subscriptions:
         if preparation is None:
             self._complete(join, replay, {}, b"")
         else:
-            self._begin(join)
+            self._begin(join.connection, join.channel.name)
             preparation.prepare(join, lambda data, frames: self._complete(join, replay, data, frames))
 
     def _complete(self, join: Join, replay: Replay, data: dict[str, Any], frames: bytes) -> None:
         connection, channel = join.connection, join.channel
         if connection.is_closing:
             self._leave_if_empty(channel)
+            return
+        if self._hub.channel(channel.app_id, channel.name) is not channel:
+            self._enter(connection, channel.name, join.recover, join.client_id)  # closed meanwhile, for want of members
             return
         if replay.recovered is not None and replay.end != Position(channel.epoch, channel.offset):
             self._recover(join)  # more was published while the channel's extras were prepared
@@ -153,6 +171,8 @@ class Subscriptions:
         connection.offer(
             b"".join((messages.subscription_succeeded(channel.name, acknowledged), frames, *replay.frames))
         )
+        if join.client_id is not None:
+            self._confirmations.track(connection, channel, join.client_id, position)
 
     # --- leaving ----------------------------------------------------------------------------------------------------
 
@@ -161,11 +181,13 @@ class Subscriptions:
         if not channel.discard(connection):
             return False
         connection.channels.remove(channel)
+        self._confirmations.left(connection, channel)
         self._left(connection, channel)
         return True
 
     def leave_all(self, connection: Connection) -> None:
         """Take an ending connection off everything."""
+        self._confirmations.ended(connection)
         channels, connection.channels = connection.channels, []
         for channel in channels:
             if channel.discard(connection):

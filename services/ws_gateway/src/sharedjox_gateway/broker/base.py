@@ -9,6 +9,8 @@ from msgspec import Struct
 from sharedjox_contracts.control import Command
 from sharedjox_contracts.publication import Publication
 
+from sharedjox_gateway.protocol.messages import Position
+
 
 class HistoryPage(Struct, frozen=True):
     """Publications of one channel in order, and the channel's position when they were read.
@@ -59,6 +61,18 @@ class Broker(Protocol):
 
     def read_history(self, app_id: str, channel: str, after: int, done: Callable[[HistoryPage | None], None]) -> None:
         """Read what follows offset `after`; `done` gets None when the broker is away."""
+        ...
+
+    def save_position(self, app_id: str, channel: str, client_id: str, position: Position) -> None:
+        """Remember where a client is, for as long as history can help it."""
+        ...
+
+    def load_position(self, app_id: str, channel: str, client_id: str, done: Callable[[Position | None], None]) -> None:
+        """Recall where a client was; `done` gets None when that is not known."""
+        ...
+
+    def forget_position(self, app_id: str, channel: str, client_id: str) -> None:
+        """Forget where a client was."""
         ...
 
     def renew_epoch(self, app_id: str, channel: str, epoch: str, offset: int) -> None:

@@ -25,8 +25,11 @@ from sharedjox_contracts.redis_layout import (
     live_topic,
     log_key,
     meta_key,
+    seen_key,
 )
 from sharedjox_kit.logs import get_logger
+
+from sharedjox_gateway.protocol.messages import Position
 
 from .base import BrokerListener, HistoryPage
 from .resp import RedisAddress, Reply, RespConnection, connect
@@ -105,6 +108,30 @@ class RedisBroker:
         send(None, "HMGET", meta_key(app_id, channel), "e", "o")
         send(None, "XRANGE", log_key(app_id, channel), f"{after + 1}-0", "+", "COUNT", HISTORY_PAGE)
         send(lambda reply: done(_history_page(reply)), "EXEC")
+
+    def save_position(self, app_id: str, channel: str, client_id: str, position: Position) -> None:
+        """See `base.Broker.save_position`. Lost while Redis is away: the client is then replayed more."""
+        if self._commander is not None:
+            place = f"{position.epoch} {position.offset}"
+            key = seen_key(app_id, channel, client_id)
+            self._commander.send(None, "SET", key, place, "EX", self._limits.age_seconds)
+
+    def load_position(self, app_id: str, channel: str, client_id: str, done: Callable[[Position | None], None]) -> None:
+        """See `base.Broker.load_position`."""
+        if self._commander is None:
+            asyncio.get_running_loop().call_soon(done, None)
+            return
+
+        def loaded(reply: Reply) -> None:
+            epoch, _, offset = reply.decode().partition(" ") if isinstance(reply, bytes) else ("", "", "")
+            done(Position(epoch, int(offset)) if epoch and offset.isdigit() else None)
+
+        self._commander.send(loaded, "GET", seen_key(app_id, channel, client_id))
+
+    def forget_position(self, app_id: str, channel: str, client_id: str) -> None:
+        """See `base.Broker.forget_position`."""
+        if self._commander is not None:
+            self._commander.send(None, "DEL", seen_key(app_id, channel, client_id))
 
     def renew_epoch(self, app_id: str, channel: str, epoch: str, offset: int) -> None:
         """See `base.Broker.renew_epoch`."""

@@ -44,6 +44,10 @@ class ConnectionOwner(Protocol):
         """A text message arrived."""
         ...
 
+    def ponged(self, connection: Connection, payload: bytes) -> None:
+        """A WebSocket pong arrived."""
+        ...
+
     def ended(self, connection: Connection, code: int) -> None:
         """The connection takes no more part: called once, when it begins to close or is lost."""
         ...
@@ -144,6 +148,8 @@ class Connection(asyncio.Protocol):
             self.owner.received(self, message.payload)
         elif message.opcode is Opcode.PING:
             self.offer(encode_frame(message.payload, Opcode.PONG))
+        elif message.opcode is Opcode.PONG:
+            self.owner.ponged(self, message.payload)
         elif message.opcode is Opcode.BINARY:
             self.close(1003, "binary messages are not part of the protocol")
 
