@@ -88,9 +88,9 @@ class Job(Base):
         Raises: JobAlreadyClaimedError, JobNotActiveError, OfferOutsideBudgetError; the job is untouched then.
         """
         if self.state is JobStatus.CANCELLED:
-            raise JobNotActiveError("the job was cancelled", status=self.status)
+            raise JobNotActiveError("the job was cancelled", jobStatus=self.status)
         if self.state is not JobStatus.ACTIVE:
-            raise JobAlreadyClaimedError("another freelancer has claimed this job", status=self.status)
+            raise JobAlreadyClaimedError("another freelancer has claimed this job", jobStatus=self.status)
         agreed = agreed_amount(
             budget_min_cents=self.budget_min_cents, budget_max_cents=self.budget_max_cents, offer_cents=offer_cents
         )

@@ -114,16 +114,22 @@ class SubscribePushAction:
 
 @dataclass(frozen=True, slots=True)
 class UnsubscribePushAction:
-    """Forget one of the actor's Web Push subscriptions."""
+    """Forget one of the actor's Web Push subscriptions, named by its id or by its endpoint."""
 
     actor: Actor
-    subscription_id: int
+    subscription_id: int | None = None
+    endpoint: str | None = None
 
     async def __call__(self, unit: UnitOfWork) -> None:
         """Raises: PushSubscriptionNotFoundError."""
+        named = (
+            PushSubscription.id == self.subscription_id
+            if self.endpoint is None
+            else PushSubscription.endpoint == self.endpoint
+        )
         gone = await unit.session.execute(
             delete(PushSubscription)
-            .where(PushSubscription.id == self.subscription_id, PushSubscription.user_id == self.actor.id)
+            .where(named, PushSubscription.user_id == self.actor.id)
             .returning(PushSubscription.id)
         )
         if gone.first() is None:

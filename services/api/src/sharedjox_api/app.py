@@ -1,0 +1,151 @@
+"""The composition root: everything is built here, opened by the lifespan, and closed in reverse."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+from typing import Final
+
+from fastapi import FastAPI
+from sharedjox_kit.clock import Clock, SystemClock
+from sharedjox_kit.health import Health
+from sharedjox_kit.metrics import create_registry
+from sharedjox_kit.redis import create_redis
+from sharedjox_kit.tracing import start_tracing
+from sharedjox_marketplace.accounts.passwords import Passwords
+from sharedjox_marketplace.database import create_engine
+from sharedjox_marketplace.unit_of_work import Transactor
+from sqlalchemy import text
+from starlette.middleware.cors import CORSMiddleware
+
+from . import operations
+from .analytics import endpoints as analytics
+from .auth import endpoints as auth
+from .auth.tokens import AccessTokens
+from .broadcasting import endpoints as broadcasting
+from .doorbell import Doorbell, create_arq
+from .http.middlewares import BodyLimitMiddleware, RequestMiddleware
+from .http.openapi import install_openapi
+from .http.problems import add_problem_handlers
+from .http.rate_limits import RateLimiter
+from .jobs import endpoints as jobs
+from .notifications import endpoints as notifications
+from .runtime import Runtime
+from .settings import ApiSettings
+from .spa import SinglePageApp
+from .wallet import endpoints as wallet
+
+_DESCRIPTION: Final = (
+    "Accounts, jobs, wallets, notifications and channel authorization of SharedJox. Errors are RFC 9457 problem"
+    " documents with a stable `code`. Every mutating call takes `Idempotency-Key`. Lists are paged by cursor."
+)
+_ROUTERS: Final = (
+    auth.public,
+    auth.router,
+    jobs.router,
+    wallet.router,
+    notifications.router,
+    notifications.push,
+    analytics.router,
+    broadcasting.router,
+)
+_ASKED_HEADERS: Final = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "X-CSRF-TOKEN",
+    "X-Requested-With",
+    "X-Request-ID",
+    "X-Socket-ID",
+    "traceparent",
+)
+_SHOWN_HEADERS: Final = ("ETag", "Idempotent-Replayed", "Retry-After", "X-Request-ID")
+
+
+def create_app(settings: ApiSettings, *, clock: Clock | None = None) -> FastAPI:
+    """The api on these settings. Nothing connects before its lifespan starts, and not all of it then."""
+    runtime = _build_runtime(settings, clock or SystemClock())
+    app = FastAPI(
+        title="SharedJox",
+        version=version("sharedjox-api"),
+        description=_DESCRIPTION,
+        lifespan=_lifespan,
+        openapi_url="/api/openapi.json",
+        docs_url="/api/docs",
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.runtime = runtime
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.include_router(operations.router)
+    add_problem_handlers(app)
+    install_openapi(app)
+    if settings.web_dist_dir is not None:
+        app.mount("/", SinglePageApp(settings.web_dist_dir), name="web")
+    # The last one added is the outermost.
+    app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
+    app.add_middleware(RequestMiddleware, registry=runtime.registry, tracing=runtime.tracing)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.allowed_origins,
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=_ASKED_HEADERS,
+        expose_headers=_SHOWN_HEADERS,
+        max_age=600,
+    )
+    return app
+
+
+def _build_runtime(settings: ApiSettings, clock: Clock) -> Runtime:
+    registry = create_registry(service="api", version=version("sharedjox-api"))
+    engine = create_engine(
+        settings.database_url,
+        pool_size=settings.database_pool_size,
+        max_overflow=settings.database_max_overflow,
+        application_name="sharedjox-api",
+    )
+    # One quick try: what needs Redis in a request either goes on without it or does its own waiting.
+    redis = create_redis(settings.redis_url, retries=0, timeout_seconds=2.0)
+    doorbell = Doorbell(create_arq(settings.redis_url), registry)
+
+    async def postgres_answers() -> None:
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def redis_answers() -> None:
+        await redis.ping()
+
+    return Runtime(
+        settings=settings,
+        engine=engine,
+        transactor=Transactor(engine, clock=clock, on_commit=doorbell.ring),
+        redis=redis,
+        doorbell=doorbell,
+        passwords=Passwords(
+            time_cost=settings.password_time_cost,
+            memory_kib=settings.password_memory_kib,
+            threads=settings.password_threads,
+        ),
+        tokens=AccessTokens(settings.jwt_secret.get_secret_value(), lifetime_seconds=settings.access_token_seconds),
+        limiter=RateLimiter(redis, registry),
+        registry=registry,
+        health=Health({"postgres": postgres_answers, "redis": redis_answers}),
+        tracing=start_tracing("sharedjox-api", settings.otel_exporter_otlp_endpoint),
+        clock=clock,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    runtime: Runtime = app.state.runtime
+    async with contextlib.AsyncExitStack() as cleanup:
+        cleanup.callback(runtime.tracing.shutdown)
+        cleanup.callback(runtime.passwords.close)
+        cleanup.push_async_callback(runtime.engine.dispose)
+        cleanup.push_async_callback(runtime.redis.aclose)
+        await cleanup.enter_async_context(runtime.doorbell.running())
+        yield
+        runtime.health.start_draining()

@@ -1,0 +1,1 @@
+"""Channel authorization for Pusher clients."""

@@ -1,0 +1,60 @@
+"""What was granted to whom, in Redis, so that it can be taken back from sockets that hold it.
+
+A grant is written before the rule is checked and the name signed: a change of state that commits later finds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from sharedjox_contracts.redis_layout import grants_key, session_sockets_key
+
+from sharedjox_api.http.errors import UnavailableProblem
+
+GRANT_LIFETIME_SECONDS: Final = 7 * 86_400
+"""Longer than a socket lives behind any balancer; older grants are forgotten."""
+_PAUSE_SECONDS: Final = 0.1
+
+
+class Grants:
+    """Records grants of one app. While Redis is away it waits a little, then refuses retryably."""
+
+    def __init__(self, redis: Redis, *, app_id: str, wait_seconds: float) -> None:
+        self._redis = redis
+        self._app_id = app_id
+        self._wait_seconds = wait_seconds
+
+    async def record(self, *, socket_id: str, user_id: int, session_id: str, channel: str | None) -> None:
+        """Remember that this socket asked for `channel` (None: to sign in) with this session.
+
+        Raises: UnavailableProblem when Redis stays away: what cannot be taken back is not given.
+        """
+        deadline = time.monotonic() + self._wait_seconds
+        while True:
+            try:
+                await self._write(socket_id, user_id, session_id, channel)
+            except (RedisError, OSError, TimeoutError) as error:
+                if time.monotonic() >= deadline:
+                    raise UnavailableProblem(
+                        "channels cannot be joined just now; try again", headers={"Retry-After": "1"}
+                    ) from error
+            else:
+                return
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _write(self, socket_id: str, user_id: int, session_id: str, channel: str | None) -> None:
+        now = int(time.time())
+        pipeline = self._redis.pipeline(transaction=False)
+        if channel is not None:
+            key = grants_key(self._app_id, channel)
+            pipeline.zadd(key, {f"{socket_id}|{user_id}|{session_id}": now})
+            pipeline.zremrangebyscore(key, "-inf", now - GRANT_LIFETIME_SECONDS)
+            pipeline.expire(key, GRANT_LIFETIME_SECONDS)
+        sockets = session_sockets_key(self._app_id, session_id)
+        pipeline.sadd(sockets, socket_id)
+        pipeline.expire(sockets, GRANT_LIFETIME_SECONDS)
+        await pipeline.execute()

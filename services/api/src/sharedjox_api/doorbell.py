@@ -1,0 +1,102 @@
+"""Telling the worker that the outbox has something: arq enqueue plus a wake-up, in the background.
+
+The bell only saves time. Rings that come while one is under way become one more; a ring that fails is tried again until
+Redis is back, and the worker's sweep would find the rows even then. Nothing here reaches a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from typing import Final
+
+from arq.connections import ArqRedis
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from redis.asyncio import ConnectionPool
+from redis.exceptions import RedisError
+from sharedjox_kit.logs import get_logger
+from sharedjox_kit.tasks import QUEUE_NAME, RELAY_TASK, WAKE_TOPIC, deserialize_task, serialize_task
+
+_log = get_logger(__name__)
+
+QUIET_SECONDS: Final = 0.002
+"""Least time between two rings: under load one ring serves many commits, and the worker is not run over by tasks."""
+TASK_EXPIRES_SECONDS: Final = 60
+"""A ring that nobody heard for a minute is worthless: by then the sweep has done its work."""
+FIRST_PAUSE_SECONDS: Final = 0.05
+LONGEST_PAUSE_SECONDS: Final = 1.0
+
+
+def create_arq(redis_url: str) -> ArqRedis:
+    """An arq client that connects on first use, so that the api starts while Redis is away."""
+    pool = ConnectionPool.from_url(redis_url, socket_timeout=2.0, socket_connect_timeout=2.0, max_connections=8)
+    return ArqRedis(
+        pool,
+        job_serializer=serialize_task,
+        job_deserializer=deserialize_task,
+        default_queue_name=QUEUE_NAME,
+    )
+
+
+class Doorbell:
+    """Rings arq after commits. `ring` returns at once; `run` is the background task that does it."""
+
+    def __init__(self, arq: ArqRedis, registry: CollectorRegistry) -> None:
+        self._arq = arq
+        self._wanted = asyncio.Event()
+        self._since = 0.0
+        self._rings = Counter("sharedjox_api_doorbell_rings_total", "Rings by outcome.", ["outcome"], registry=registry)
+        self._seconds = Histogram(
+            "sharedjox_api_doorbell_seconds",
+            "From the first commit that wanted a ring to the ring done.",
+            buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.5, 5.0),
+            registry=registry,
+        )
+
+    def ring(self) -> None:
+        """Something was committed. Never waits, never fails."""
+        if not self._wanted.is_set():
+            self._since = time.perf_counter()
+            self._wanted.set()
+
+    async def run(self) -> None:
+        """Ring whenever wanted, until cancelled."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            since = self._since
+            try:
+                await self._ring_once()
+            except (RedisError, OSError, TimeoutError) as error:
+                self._rings.labels("failed").inc()
+                _log.warning("doorbell.failed", error=repr(error), retry_seconds=pause)
+                self._wanted.set()
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                continue
+            pause = FIRST_PAUSE_SECONDS
+            self._rings.labels("rung").inc()
+            self._seconds.observe(time.perf_counter() - since)
+            await asyncio.sleep(QUIET_SECONDS)
+
+    async def _ring_once(self) -> None:
+        await self._arq.enqueue_job(RELAY_TASK, _expires=TASK_EXPIRES_SECONDS)
+        await self._arq.publish(WAKE_TOPIC, b"1")
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run in the background for the length of the block; a last wish is tried once on the way out."""
+        task = asyncio.create_task(self.run(), name="doorbell")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            if self._wanted.is_set():
+                with contextlib.suppress(RedisError, OSError, TimeoutError):
+                    await self._ring_once()
+            await self._arq.aclose()

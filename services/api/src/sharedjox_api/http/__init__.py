@@ -1,0 +1,1 @@
+"""The edge: problem documents, middlewares, bodies, answers, idempotency."""

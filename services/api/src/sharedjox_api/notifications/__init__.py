@@ -1,0 +1,1 @@
+"""Notifications and Web Push subscriptions over HTTP."""
