@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 from collections.abc import AsyncIterator
 
 from .polling import scaled
@@ -70,7 +72,7 @@ class TcpProxy:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if task is None or self.refusing:
-            writer.transport.abort()
+            _reset(writer)
             return
         self.accepted += 1
         self._links.add(task)
@@ -79,7 +81,7 @@ class TcpProxy:
         except (OSError, asyncio.CancelledError):
             pass
         finally:
-            writer.transport.abort()
+            _reset(writer)
             self._links.discard(task)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -91,7 +93,7 @@ class TcpProxy:
         except* OSError:
             pass
         finally:
-            to_writer.transport.abort()
+            _reset(to_writer)
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -111,6 +113,14 @@ class TcpProxy:
             self.forwarded_bytes += len(chunk)
             writer.write(chunk)
             await writer.drain()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Close with RST instead of FIN."""
+    connection = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 @contextlib.asynccontextmanager
