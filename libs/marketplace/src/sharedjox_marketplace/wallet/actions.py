@@ -202,7 +202,9 @@ async def _lock_decidable(unit: UnitOfWork, transaction_id: int, actor: Actor | 
     if actor is not None and actor.role is not Role.OPERATOR and not pays:
         raise NotAllowedError("only operators decide this; an earning also the client who pays it")
     if decided.status != TransactionStatus.PENDING.value:
-        raise TransactionNotPendingError(f"the transaction is {decided.status} already", transactionStatus=decided.status)
+        raise TransactionNotPendingError(
+            f"the transaction is {decided.status} already", transactionStatus=decided.status
+        )
     return decided, job
 
 
