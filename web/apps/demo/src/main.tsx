@@ -1,26 +1,27 @@
 import "@mantine/core/styles.css";
+import "@mantine/charts/styles.css";
+import "@mantine/notifications/styles.css";
+import "@/app/styles.css";
 
-import { MantineProvider, Title } from "@mantine/core";
-import { createRealtime } from "@sharedjox/realtime";
-import { RealtimeProvider, useConnectionStatus } from "@sharedjox/realtime/react";
-import { StrictMode, type JSX } from "react";
+import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 
-const client = createRealtime({ url: import.meta.env.VITE_WS_URL ?? `ws://${location.hostname}:8080` });
+import { App, mutationCache } from "@/app/App";
+import { loadGatewayConfig } from "@/system/config";
+import { createQueryClient } from "@/system/queries";
+import { startRealtime } from "@/system/realtime";
+import { followOtherTabs } from "@/system/stores/useAuthStore";
 
-function Status(): JSX.Element {
-  return <Title>SharedJox: {useConnectionStatus().state}</Title>;
-}
-
-const root = document.getElementById("root");
-if (root) {
+async function start(root: HTMLElement): Promise<void> {
+  followOtherTabs();
+  const client = startRealtime(await loadGatewayConfig());
   createRoot(root).render(
     <StrictMode>
-      <MantineProvider>
-        <RealtimeProvider client={client}>
-          <Status />
-        </RealtimeProvider>
-      </MantineProvider>
+      <App client={client} cache={createQueryClient(mutationCache)} />
     </StrictMode>,
   );
 }
+
+const root = document.getElementById("root");
+if (!root) throw new Error("index.html has no #root");
+void start(root);

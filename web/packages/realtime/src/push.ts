@@ -64,11 +64,8 @@ export async function disablePush(client: RealtimeClient, options: PushOptions =
   const registration = await navigator.serviceWorker.getRegistration(serviceWorker);
   const subscription = await registration?.pushManager.getSubscription();
   if (!subscription) return "off";
-  await client.fetch(subscriptionsEndpoint, {
-    method: "DELETE",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ endpoint: subscription.endpoint }),
-  });
+  const search = new URLSearchParams({ endpoint: subscription.endpoint });
+  await client.fetch(`${subscriptionsEndpoint}?${search.toString()}`, { method: "DELETE" });
   await subscription.unsubscribe();
   return "off";
 }

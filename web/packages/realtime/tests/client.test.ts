@@ -314,7 +314,7 @@ describe("connecting again", () => {
 describe("authorization", () => {
   const PRIVATE = "private-job.1";
 
-  it("sends the token of the moment and one client id per page", async () => {
+  it("sends the token of the moment", async () => {
     let token = "first";
     const client = connect({ tokens: { get: () => token } });
     const log = record(client, PRIVATE);
@@ -323,9 +323,21 @@ describe("authorization", () => {
     gateway.drop();
     await until(() => gateway.subscribes.length === 2);
     expect(gateway.auths.map(({ authorization }) => authorization)).toEqual(["Bearer first", "Bearer second"]);
-    const ids = gateway.auths.map(({ body }) => body.get("client_id"));
-    expect(ids[0]).toMatch(/^[0-9a-f-]{36}$/);
-    expect(ids[1]).toBe(ids[0]);
+  });
+
+  it("names the page for channels that only Echo holds: their positions the gateway keeps", async () => {
+    const client = connect();
+    client.echo.private("user.9").listen(".wallet.updated", () => undefined);
+    const log = record(client, PRIVATE);
+    await joined(client, log);
+    gateway.drop();
+    await until(() => gateway.auths.length === 4);
+    const idsOf = (channel: string): (string | null)[] =>
+      gateway.auths.filter(({ body }) => body.get("channel_name") === channel).map(({ body }) => body.get("client_id"));
+    const [first, second] = idsOf("private-user.9");
+    expect(first).toMatch(/^[0-9a-f-]{36}$/);
+    expect(second).toBe(first);
+    expect(idsOf(PRIVATE)).toEqual([null, null]);
   });
 
   it("refreshes an expired token once for all channels", async () => {

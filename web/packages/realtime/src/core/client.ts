@@ -66,6 +66,7 @@ export class RealtimeClient {
   readonly #reconnector: Reconnector;
   readonly #status = new Store<ConnectionStatus>({ state: "idle", attempt: 0 });
   readonly #taps = new Set<Tap>();
+  /** One per page, so that the gateway knows a page again when it comes back on another socket. */
   readonly #clientId = crypto.randomUUID();
   #log: Logger | undefined;
   #pusher: Pusher | undefined;
@@ -241,7 +242,10 @@ export class RealtimeClient {
       pongTimeout: settings.pongTimeoutMs,
       channelAuthorization: {
         customHandler: ({ socketId, channelName }, done) => {
-          const params = { socket_id: socketId, channel_name: channelName, client_id: this.#clientId };
+          // The hub asks for what it missed by position. For a channel that only Echo's own listeners hold, the
+          // gateway keeps the position itself, by this id.
+          const tab = this.#hub.holds(channelName) ? {} : { client_id: this.#clientId };
+          const params = { socket_id: socketId, channel_name: channelName, ...tab };
           this.#sign(settings.authEndpoint, params, done, (error) => {
             this.#hub.refused(channelName, error);
           });

@@ -119,6 +119,10 @@ export class SubscriptionHub {
     };
   }
 
+  holds(channel: string): boolean {
+    return this.#entries.has(channel);
+  }
+
   /** The position to ask from when `channel` is subscribed. */
   position(channel: string): Position | undefined {
     return this.#entries.get(channel)?.position;

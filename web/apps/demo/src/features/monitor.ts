@@ -1,0 +1,70 @@
+/** What the Monitor page keeps of the frames that pass: the newest few hundred, and counts of all. */
+
+import type { RealtimeClient, TappedFrame } from "@sharedjox/realtime";
+
+export interface MonitoredFrame extends TappedFrame {
+  readonly key: number;
+}
+
+export interface MonitorSnapshot {
+  readonly frames: readonly MonitoredFrame[];
+  readonly total: number;
+  readonly perSecond: number;
+}
+
+const KEPT = 200;
+/** However fast frames come, the page is drawn this often. */
+const DRAW_EVERY_MS = 250;
+
+export class FrameMonitor {
+  #frames: MonitoredFrame[] = [];
+  #total = 0;
+  #arrivals: number[] = [];
+  #snapshot: MonitorSnapshot = { frames: [], total: 0, perSecond: 0 };
+  #isPaused = false;
+  readonly #client: RealtimeClient;
+
+  constructor(client: RealtimeClient) {
+    this.#client = client;
+  }
+
+  readonly get = (): MonitorSnapshot => this.#snapshot;
+
+  readonly subscribe = (changed: () => void): (() => void) => {
+    const untap = this.#client.tap(this.#take);
+    const timer = setInterval(() => {
+      if (this.#draw()) changed();
+    }, DRAW_EVERY_MS);
+    return () => {
+      untap();
+      clearInterval(timer);
+    };
+  };
+
+  pause(isPaused: boolean): void {
+    this.#isPaused = isPaused;
+  }
+
+  clear(): void {
+    this.#frames = [];
+    this.#total = 0;
+  }
+
+  readonly #take = (tapped: TappedFrame): void => {
+    this.#total += 1;
+    this.#arrivals.push(tapped.at);
+    if (this.#isPaused) return;
+    this.#frames.push({ ...tapped, key: this.#total });
+    if (this.#frames.length > 2 * KEPT) this.#frames = this.#frames.slice(-KEPT);
+  };
+
+  #draw(): boolean {
+    const since = Date.now() - 1_000;
+    this.#arrivals = this.#arrivals.filter((at) => at > since);
+    const next = { total: this.#total, perSecond: this.#arrivals.length };
+    const { total, perSecond } = this.#snapshot;
+    if (next.total === total && next.perSecond === perSecond) return false;
+    this.#snapshot = { ...next, frames: this.#frames.slice(-KEPT).reverse() };
+    return true;
+  }
+}

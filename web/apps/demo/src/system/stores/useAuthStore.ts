@@ -1,0 +1,106 @@
+/** Who is logged in. Kept in local storage, so that it outlives a reload and is the same in all tabs. */
+
+import { create } from "zustand";
+import { persist } from "zustand/middleware";
+
+import { ApiError, readJson } from "@/system/problems";
+import type { Role, Session, User } from "@/system/types";
+
+const STORAGE_KEY = "sharedjox.session";
+
+export interface Registration {
+  readonly name: string;
+  readonly email: string;
+  readonly password: string;
+  readonly role: Exclude<Role, "operator">;
+  readonly skills?: readonly string[];
+}
+
+interface AuthState {
+  readonly user: User | null;
+  readonly accessToken: string | null;
+  readonly refreshToken: string | null;
+  logIn(email: string, password: string): Promise<void>;
+  register(registration: Registration): Promise<void>;
+  logOut(): Promise<void>;
+  /** A new access token, or null (and logged out) when the session is over. */
+  refresh(): Promise<string | null>;
+}
+
+const LOGGED_OUT = { user: null, accessToken: null, refreshToken: null } as const;
+
+export const useAuthStore = create<AuthState>()(
+  persist(
+    (set, get) => ({
+      ...LOGGED_OUT,
+      logIn: async (email, password) => {
+        set(await post("/api/auth/login", { email, password }));
+      },
+      register: async (registration) => {
+        set(await post("/api/auth/register", registration));
+      },
+      logOut: async () => {
+        const { accessToken } = get();
+        try {
+          // The session ends at the server, too, even when the access token has just run out.
+          const answer = await revoke(accessToken);
+          if (answer.status === 401) await revoke(await get().refresh());
+        } catch {
+          // Offline: the server forgets the session when its refresh token runs out.
+        }
+        set(LOGGED_OUT);
+      },
+      refresh: () => inTurn(async () => refreshNow(get().accessToken, set, get)),
+    }),
+    {
+      name: STORAGE_KEY,
+      partialize: ({ user, accessToken, refreshToken }) => ({ user, accessToken, refreshToken }),
+    },
+  ),
+);
+
+async function refreshNow(
+  used: string | null,
+  set: (state: Partial<AuthState>) => void,
+  get: () => AuthState,
+): Promise<string | null> {
+  // Refresh tokens work once. Another tab may have used ours while we waited for our turn: then its result is ours.
+  await useAuthStore.persist.rehydrate();
+  const { accessToken, refreshToken } = get();
+  if (accessToken !== null && accessToken !== used) return accessToken;
+  if (refreshToken === null) return null;
+  try {
+    const session = await post("/api/auth/refresh", { refreshToken });
+    set(session);
+    return session.accessToken;
+  } catch (error) {
+    // Only a clear refusal ends the session; a server that is away does not.
+    if (error instanceof ApiError && error.status >= 400 && error.status < 500 && error.status !== 429) set(LOGGED_OUT);
+    return null;
+  }
+}
+
+/** One tab at a time. */
+function inTurn<T>(run: () => Promise<T>): Promise<T> {
+  return "locks" in navigator ? (navigator.locks.request("sharedjox.refresh", run) as Promise<T>) : run();
+}
+
+function revoke(accessToken: string | null): Promise<Response> {
+  return fetch("/api/auth/logout", { method: "POST", headers: { Authorization: `Bearer ${accessToken ?? ""}` } });
+}
+
+async function post(path: string, body: unknown): Promise<Session> {
+  const answer = await fetch(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  return readJson<Session>(answer);
+}
+
+/** Follow log-ins and log-outs of other tabs. */
+export function followOtherTabs(): void {
+  window.addEventListener("storage", ({ key }) => {
+    if (key === STORAGE_KEY || key === null) void useAuthStore.persist.rehydrate();
+  });
+}
