@@ -270,3 +270,18 @@ async def test_pruning_deletes_what_was_published_long_ago_only(outbox: Outbox, 
     lag = await claims.read_lag(outbox.pool)
     assert (lag.depth, lag.parked) == (1, 1)
     assert 0 <= lag.oldest_seconds < 60
+
+
+async def test_statements_stay_on_their_index_whatever_the_statistics_say(outbox: Outbox, redis: Redis) -> None:
+    """Statistics from a time when everything was pending once led the planner through all published rows."""
+    await outbox.add(*(wallet_event(n, f"private-user.{n % 20}") for n in range(3000)))
+    await outbox.sql("ANALYZE outbox_messages")
+    await outbox.relay(redis).drain()
+    for statement, arguments in (
+        (claims._SELECT_PENDING, ([3, 5], [], 100)),
+        (claims._LOCK_SHARDS, ([], 4)),
+    ):
+        plan = "\n".join(row[0] for row in await outbox.pool.fetch(f"EXPLAIN {statement}", *arguments))
+        assert "ix_outbox_messages_pending" in plan
+        assert "outbox_messages_pkey" not in plan
+        assert "Seq Scan" not in plan

@@ -48,13 +48,16 @@ SELECT (SELECT count(*) FROM pending) AS pending, ARRAY (SELECT locked.shard::sm
 
 # A second statement, so that it sees what was committed until after the locks were taken: rows that another relay has
 # just published and marked do not come up again, and no older row can still be on its way (the writer's lock).
+# A range of one shard ordered by (shard, id) is what only the index of pending rows can serve. With an equality the
+# planner drops the shard from the order and may walk the primary key through all that was ever published: 7 ms with
+# 20,000 published rows instead of 0.2.
 _SELECT_PENDING: Final = f"""
 SELECT {_COLUMNS}
 FROM unnest($1::smallint[]) AS s (shard)
 CROSS JOIN LATERAL (
     SELECT * FROM outbox_messages AS m
-    WHERE m.shard = s.shard AND {_PENDING} AND m.channel <> ALL ($2)
-    ORDER BY m.id LIMIT $3
+    WHERE m.shard BETWEEN s.shard AND s.shard AND {_PENDING} AND m.channel <> ALL ($2)
+    ORDER BY m.shard, m.id LIMIT $3
 ) AS m
 ORDER BY m.id
 """  # noqa: S608

@@ -32,5 +32,13 @@ async def create_relay_pool(database_url: str, *, size: int = 4, command_seconds
         max_size=size,
         command_timeout=command_seconds,
         reset=_keep_session,
-        server_settings={"application_name": "sharedjox-relay", "synchronous_commit": "off", "jit": "off"},
+        server_settings={
+            "application_name": "sharedjox-relay",
+            "synchronous_commit": "off",
+            "jit": "off",
+            # Each of the relay's statements has one right plan, its index in order. With statistics from before a
+            # backlog came or went, the planner would collect and sort the whole backlog instead.
+            "enable_bitmapscan": "off",
+            "enable_seqscan": "off",
+        },
     )

@@ -1,0 +1,1 @@
+"""Programs that measure, compare with a budget, and fail when it is missed."""
