@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 HIGH_WATER_BYTES: Final = 64 * 1024
 LOW_WATER_BYTES: Final = 16 * 1024
+_BROKEN: Final = FrameReader(0)
+"""Stands for the reader of a connection whose peer broke the framing."""
 
 
 class ConnectionOwner(Protocol):
@@ -129,12 +131,18 @@ class Connection(asyncio.Protocol):
     def _read(self, data: bytes) -> None:
         reader = self.reader
         assert reader is not None  # noqa: S101 - set by data_received
+        if reader is _BROKEN:
+            # The stream makes no sense any more. Closing now, with bytes unread, would reset the connection and the
+            # peer would never see why; so wait for its answer to the close frame, or for the grace to end.
+            if len(data) >= 6 and data[0] == 0x88 and data[1] == 0x80 | len(data) - 6:
+                self.transport.close()
+            return
         try:
             for message in reader.feed(data):
                 self._handle(message)
         except WebSocketError as error:
             self.close(error.code, error.reason)
-            self.transport.pause_reading()
+            self.reader = _BROKEN
             return
         if reader.is_idle:
             self.reader = None
