@@ -74,6 +74,11 @@ def session_sockets_key(app_id: str, session_id: str) -> str:
     return f"{KEY_PREFIX}:{{{app_id}}}:session:{session_id}"
 
 
+def replay_key(app_id: str, signature: str) -> str:
+    """Stands while a used request signature is remembered (string; apps with `refuse_replays` only)."""
+    return f"{KEY_PREFIX}:{{{app_id}}}:used:{signature}"
+
+
 @dataclass(frozen=True, slots=True)
 class HistoryLimits:
     """How much of a channel's past is kept: at most `length` events, none older than `age_seconds`.

@@ -26,6 +26,8 @@ class AppLimits(Struct, frozen=True, forbid_unknown_fields=True):
     max_presence_members: PositiveInt = 100
     max_presence_member_bytes: PositiveInt = 1024
     client_events_per_second: PositiveInt = 10
+    api_requests_per_second: Annotated[int, Meta(ge=0)] = 0
+    """Publishing requests to one gateway process; 0 = no limit."""
 
 
 class App(Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,6 +42,8 @@ class App(Struct, frozen=True, forbid_unknown_fields=True):
     user_authentication: bool = True
     subscription_counts: bool = False
     terminate_by_presence_user: bool = False
+    refuse_replays: bool = False
+    """Each signature of an HTTP POST is good once. Two equal events in the same second then need different bodies."""
     limits: AppLimits = AppLimits()
 
 
@@ -96,6 +100,11 @@ class Apps:
     def signer(self, app: App) -> Signer:
         """The signer for an app's secret."""
         return self._signers.get(app.id) or Signer(app.secret)
+
+    @property
+    def listed(self) -> list[App]:
+        """All apps."""
+        return list(self._by_id.values())
 
     @property
     def ids(self) -> list[str]:

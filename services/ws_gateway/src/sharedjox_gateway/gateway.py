@@ -7,6 +7,7 @@ import os
 from typing import Final
 
 from sharedjox_contracts.control import Close, Command, TerminateUser, Unsubscribe
+from sharedjox_contracts.count_layout import CONNECTIONS_FIELD
 from sharedjox_contracts.redis_layout import HistoryLimits
 from sharedjox_kit.logs import get_logger
 
@@ -14,10 +15,17 @@ from .apps import App, Apps
 from .broker.base import Broker
 from .broker.redis import RedisBroker
 from .broker.resp import parse_redis_url
+from .cache import CachedEvents
 from .connection.connection import Connection
 from .connection.entry import Entry
+from .counts import Counts
 from .handler import MessageHandler
 from .heartbeat import TICK_SECONDS, Heartbeat
+from .http.api import HttpApi
+from .http.channels import ChannelDirectory, NoPresence
+from .http.connection import ApiConnections
+from .http.publishing import EventPublishing
+from .hub.channel import Channel
 from .hub.hub import Hub
 from .leases import NodeLease
 from .protocol import messages
@@ -25,7 +33,7 @@ from .protocol.close_codes import PusherError
 from .protocol.handshake import UpgradeRequest, accept_response, check_protocol, origin_is_allowed
 from .settings import GatewaySettings
 from .stats import Stats
-from .subscriptions import REVOKED, Subscriptions
+from .subscriptions import REVOKED, Preparation, Subscriptions
 
 _log = get_logger(__name__)
 SWEEP_TICKS: Final = 10
@@ -60,10 +68,23 @@ class Gateway:
             lifetime_seconds=settings.connection_lifetime_seconds,
             now=loop.time,
         )
+        self._app_connections: dict[str, int] = {}
+        self.counts = Counts(self.hub, self.apps, self.redis, self.lease, self._app_connections)
+        self.subscriptions.on_members = self.counts.mark
+        self.cached = CachedEvents(self.redis)
+        self.subscriptions.preparation = self._preparation
+        directory = ChannelDirectory(self.counts, self.cached, NoPresence())
+        publishing = EventPublishing(self.broker, directory, self.stats, settings.cache_seconds * 1000)
+        self.api = HttpApi(self.apps, self.redis, publishing, directory, self.stats)
+        self.api_connections = ApiConnections(
+            self.api,
+            request_timeout_seconds=settings.request_timeout_seconds,
+            keep_alive_seconds=settings.keep_alive_seconds,
+            now=loop.time,
+        )
         self.max_message_bytes = settings.max_message_bytes
         self.max_buffer_bytes = settings.max_buffer_bytes
         self.is_draining = False
-        self._app_connections: dict[str, int] = {}
         self._connection_limit = settings.connection_limit
         self._tasks: list[asyncio.Task[None]] = []
         self._now = loop.time
@@ -80,8 +101,10 @@ class Gateway:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.api_connections.abort()
         for connection in list(self.hub.connections.values()):
             connection.abort()
+        self.counts.retire()
         await self.lease.resign()
         await self.redis.aclose()
 
@@ -90,6 +113,7 @@ class Gateway:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self.heartbeat.tick()
+            self.api_connections.tick()
             self.subscriptions.confirmations.tick()
             ticks += 1
             if ticks % SWEEP_TICKS == 0:
@@ -98,6 +122,7 @@ class Gateway:
     async def drain(self) -> None:
         """Send everybody elsewhere: 4200 in waves over the drain window. New upgrades get 4200 at once."""
         self.is_draining = True
+        self.api_connections.drain()
         connections = list(self.hub.connections.values())
         waves = max(1, round(self.settings.drain_seconds / self.settings.drain_wave_seconds))
         share = -(-len(connections) // waves)
@@ -119,6 +144,7 @@ class Gateway:
             "connections": len(self.hub.connections),
             "subscriptions": self.stats.subscriptions,
             "channels": self.hub.channel_count,
+            "api_connections": len(self.api_connections.open),
             "handshakes": len(self.heartbeat.entries),
             "redis_connected": float(self.broker.is_connected),
             "draining": float(self.is_draining),
@@ -150,6 +176,7 @@ class Gateway:
         connection.opened_at = self._now()
         self.hub.connections[connection.socket_id] = connection
         self._app_connections[connection.app.id] = self._app_connections.get(connection.app.id, 0) + 1
+        self.counts.mark(connection.app.id, CONNECTIONS_FIELD)
         self.stats.connections_opened += 1
         transport.write(
             accept_response(request.accept)
@@ -192,6 +219,7 @@ class Gateway:
         if self.hub.connections.pop(connection.socket_id, None) is None:
             return
         self._app_connections[connection.app.id] -= 1
+        self.counts.mark(connection.app.id, CONNECTIONS_FIELD)
         self.stats.connections_closed[code] += 1
         self.subscriptions.leave_all(connection)
         connection.joining = None
@@ -210,6 +238,9 @@ class Gateway:
         _log.info("connection.too_slow", socket_id=connection.socket_id, channels=len(connection.channels))
 
     # --- others -----------------------------------------------------------------------------------------------------
+
+    def _preparation(self, channel: Channel) -> Preparation | None:
+        return self.cached if channel.kind.is_cache else None
 
     def _joined(self, connection: Connection, channel: str) -> None:
         self.handler.joined(connection, channel)

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from .stats import LATENCY_BUCKETS, Stats
+from .stats import LATENCY_BUCKETS, LatencyHistogram, Stats
 
 
 class GatewayCollector(Collector):
@@ -33,6 +33,7 @@ class GatewayCollector(Collector):
             ("delivered_bytes", "bytes written by fan-out", stats.bytes_delivered),
             ("client_events", "client events published", stats.client_events),
             ("slow_closes", "connections closed because they read too slowly", stats.slow_closes),
+            ("api_events", "events published over the HTTP API", stats.api_events),
             ("replayed", "events replayed to recovering subscribers", stats.replayed),
         ):
             yield CounterMetricFamily(f"sharedjox_gateway_{name}", text, value=value)
@@ -40,19 +41,31 @@ class GatewayCollector(Collector):
         yield _labelled("connections_refused", "refused connections by code", "code", stats.connections_refused)
         yield _labelled("subscribe_refused", "refused subscribes by type", "type", stats.subscribe_refused)
         yield _labelled("recoveries", "recoveries by outcome", "outcome", stats.recoveries)
-        yield self._latency()
-
-    def _latency(self) -> Metric:
-        family = HistogramMetricFamily(
-            "sharedjox_gateway_commit_to_socket_seconds",
+        yield self._api_answers()
+        yield _histogram("api_seconds", "HTTP API requests, whole to answered", "endpoint", stats.api_latency)
+        yield _histogram(
+            "commit_to_socket_seconds",
             "from the event's commit to the last write of its fan-out in this process",
-            labels=["event"],
+            "event",
+            stats.latency,
         )
-        bounds = [*map(str, LATENCY_BUCKETS), "+Inf"]
-        for event, histogram in list(self._stats.latency.items()):
-            buckets = list(zip(bounds, accumulate(histogram.counts), strict=True))
-            family.add_metric([event], buckets, histogram.total_seconds)
+
+    def _api_answers(self) -> Metric:
+        family = CounterMetricFamily(
+            "sharedjox_gateway_api_answers", "answers of the HTTP API", labels=["endpoint", "status"]
+        )
+        for (endpoint, status), value in list(self._stats.api_answers.items()):
+            family.add_metric([endpoint, str(status)], value)
         return family
+
+
+def _histogram(name: str, text: str, label: str, histograms: dict[str, LatencyHistogram]) -> Metric:
+    family = HistogramMetricFamily(f"sharedjox_gateway_{name}", text, labels=[label])
+    bounds = [*map(str, LATENCY_BUCKETS), "+Inf"]
+    for key, histogram in list(histograms.items()):
+        buckets = list(zip(bounds, accumulate(histogram.counts), strict=True))
+        family.add_metric([key], buckets, histogram.total_seconds)
+    return family
 
 
 def _labelled(name: str, text: str, label: str, counts: dict[int, int] | dict[str, int]) -> Metric:

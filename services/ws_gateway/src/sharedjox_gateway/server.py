@@ -14,11 +14,13 @@ import uvicorn
 from fastapi import FastAPI
 from sharedjox_kit.environment import refuse
 from sharedjox_kit.logs import get_logger
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .app import create_http_app
 from .connection.entry import Entry
 from .gateway import Gateway
+from .http.connection import ApiConnection
+from .http.fallback import SharedHttpProtocol, is_for_fastapi
+from .http.routing import is_api_request
 from .settings import GatewaySettings
 
 _log = get_logger(__name__)
@@ -55,10 +57,18 @@ def _create_server(gateway: Gateway, app: FastAPI, settings: GatewaySettings) ->
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> Entry:
-        return Entry(
-            gateway,
-            lambda: HttpToolsProtocol(config=config, server_state=server_state, app_state=app_state, _loop=_loop),
-        )
+        def make_http(first: bytes) -> asyncio.Protocol:
+            if is_api_request(first):
+                return ApiConnection(gateway.api_connections, hand_back)
+            return SharedHttpProtocol(is_for_fastapi, hand_back, config, server_state, app_state, _loop)
+
+        def hand_back(transport: asyncio.Transport, data: bytes) -> None:
+            entry = Entry(gateway, make_http)
+            transport.set_protocol(entry)
+            entry.connection_made(transport)
+            entry.data_received(data)
+
+        return Entry(gateway, make_http)
 
     config = uvicorn.Config(
         app,
@@ -70,6 +80,7 @@ def _create_server(gateway: Gateway, app: FastAPI, settings: GatewaySettings) ->
         server_header=False,
         lifespan="off",
         backlog=BACKLOG,
+        timeout_keep_alive=round(settings.keep_alive_seconds),
         timeout_graceful_shutdown=2,
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,

@@ -48,6 +48,12 @@ class GatewaySettings(ServiceSettings):
     max_message_bytes: int = Field(default=64 * 1024, ge=1024)
     max_buffer_bytes: int = Field(default=1024 * 1024, ge=64 * 1024)
     """Per connection, unsent; beyond it the connection is closed with 4100."""
+    keep_alive_seconds: float = Field(default=75.0, ge=1)
+    """For idle HTTP connections. Longer than balancers keep theirs (60 s is common), so that they end first."""
+    request_timeout_seconds: float = Field(default=30.0, ge=1)
+    """For an HTTP request to arrive whole."""
+    cache_seconds: int = Field(default=1800, ge=1)
+    """How long a cache channel remembers its last event."""
     drain_seconds: float = Field(default=10.0, ge=0)
     drain_wave_seconds: float = Field(default=0.25, gt=0)
     lease_heartbeat_seconds: float = Field(default=3.0, gt=0)

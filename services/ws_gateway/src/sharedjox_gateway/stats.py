@@ -50,6 +50,17 @@ class Stats:
         self.recoveries: Counter[str] = Counter()
         self.replayed = 0
         self.latency: dict[str, LatencyHistogram] = {}
+        self.api_events = 0
+        self.api_answers: Counter[tuple[str, int]] = Counter()
+        self.api_latency: dict[str, LatencyHistogram] = {}
+
+    def api_answered(self, endpoint: str, status: int, seconds: float) -> None:
+        """Count one answer of the HTTP API."""
+        self.api_answers[endpoint, status] += 1
+        histogram = self.api_latency.get(endpoint)
+        if histogram is None:
+            histogram = self.api_latency[endpoint] = LatencyHistogram()
+        histogram.observe(seconds)
 
     def delivered(self, _channel: Channel, deliveries: list[Delivery], members: int, size: int) -> None:
         """See `hub.fanout.FanoutObserver`."""

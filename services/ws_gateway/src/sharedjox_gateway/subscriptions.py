@@ -40,10 +40,26 @@ class Join(Struct, frozen=True, eq=False):
     """Names the browser tab of a stock client, whose position the gateway remembers."""
 
 
+class Moment(Struct, frozen=True):
+    """A join at the moment of its acknowledgement: the channel stands at `epoch`, `offset` and `replay` leads there.
+
+    `is_first` is False when the connection was a member already and is only acknowledged again.
+    """
+
+    replay: Replay
+    epoch: str
+    offset: int
+    is_first: bool
+
+
+Frames = bytes | Callable[[Moment], bytes]
+"""Frames to send behind an acknowledgement: known beforehand, or made at its moment."""
+
+
 class Preparation(Protocol):
     """What a kind of channel adds to a join: presence rosters, cached events."""
 
-    def prepare(self, join: Join, ready: Callable[[dict[str, Any], bytes], None]) -> None:
+    def prepare(self, join: Join, ready: Callable[[dict[str, Any], Frames], None]) -> None:
         """Call `ready` once, now or later, with members for the acknowledgement's data and frames to send after it."""
         ...
 
@@ -64,6 +80,8 @@ class Subscriptions:
         self.on_command: Callable[[str, Command], None] = lambda _app_id, _command: None
         self.preparation: Callable[[Channel], Preparation | None] = lambda _channel: None
         self.on_left: Callable[[Connection, Channel], None] = lambda _connection, _channel: None
+        self.on_members: Callable[[str, str], None] = lambda _app_id, _channel: None
+        """Told (app id, channel) whenever the number of members here changes."""
 
     def attach(self, broker: Broker) -> None:
         """Name the broker; once, before anything else."""
@@ -133,7 +151,7 @@ class Subscriptions:
             self._begin(join.connection, join.channel.name)
             preparation.prepare(join, lambda data, frames: self._complete(join, replay, data, frames))
 
-    def _complete(self, join: Join, replay: Replay, data: dict[str, Any], frames: bytes) -> None:
+    def _complete(self, join: Join, replay: Replay, data: dict[str, Any], frames: Frames) -> None:
         connection, channel = join.connection, join.channel
         if connection.is_closing:
             self._leave_if_empty(channel)
@@ -151,13 +169,15 @@ class Subscriptions:
         if connection.joining is not None and channel.name in connection.joining:
             self._joined(connection, channel.name)
 
-    def _acknowledge(self, join: Join, replay: Replay, data: dict[str, Any], frames: bytes) -> None:
+    def _acknowledge(self, join: Join, replay: Replay, data: dict[str, Any], frames: Frames) -> None:
         connection, channel = join.connection, join.channel
         position = replay.start
-        if connection not in channel.members:
+        is_first = connection not in channel.members
+        if is_first:
             connection.channels.append(channel)
             self._stats.subscriptions += 1
             channel.add(connection)
+            self.on_members(channel.app_id, channel.name)
         elif replay.recovered is None:
             position = Position(channel.epoch, channel.served_offset())  # a member twice over misses nothing by it
         else:
@@ -168,6 +188,8 @@ class Subscriptions:
             acknowledged["replayed"] = len(replay.frames)
             self._stats.recoveries["recovered" if replay.recovered else "lost"] += 1
             self._stats.replayed += len(replay.frames)
+        if callable(frames):
+            frames = frames(Moment(replay, channel.epoch, channel.offset, is_first))
         connection.offer(
             b"".join((messages.subscription_succeeded(channel.name, acknowledged), frames, *replay.frames))
         )
@@ -195,6 +217,7 @@ class Subscriptions:
 
     def _left(self, connection: Connection, channel: Channel) -> None:
         self._stats.subscriptions -= 1
+        self.on_members(channel.app_id, channel.name)
         self.on_left(connection, channel)
         self._leave_if_empty(channel)
 
@@ -259,10 +282,12 @@ class Subscriptions:
         header = publication.header
         self._stats.events_received += 1
         frame = encode_frame(publication.frame)
-        self._hub.deliver(
-            channel,
-            Delivery(frame, header.event, header.except_socket_id, header.committed_at_us, publication.offset),
+        delivery = Delivery(
+            frame, header.event, header.except_socket_id, header.committed_at_us, publication.offset
         )
+        if publication.offset and channel.kind.is_cache:
+            channel.newest = delivery
+        self._hub.deliver(channel, delivery)
 
     def _release(self, channel: Channel) -> None:
         held, channel.held = channel.held, None

@@ -11,6 +11,8 @@ from sharedjox_contracts.publication import Publication
 
 from sharedjox_gateway.protocol.messages import Position
 
+from .durable import DurableEvent, PublishHandler
+
 
 class HistoryPage(Struct, frozen=True):
     """Publications of one channel in order, and the channel's position when they were read.
@@ -79,6 +81,16 @@ class Broker(Protocol):
         """Begin the channel's history anew if it is still in `epoch` and before `offset`; `opened` follows.
 
         For a Redis that came back without its newest writes: the offsets it lost must not be given to other events.
+        """
+        ...
+
+    def publish_durable(
+        self, app_id: str, channel: str, events: Sequence[DurableEvent], cache_ms: int, done: PublishHandler
+    ) -> None:
+        """Append events to a channel's history and announce them: all or none, in this order, each id once.
+
+        `cache_ms`: how long the last one is kept for newcomers; 0 = not a cache channel. `done` hears the outcome,
+        never before this call returns.
         """
         ...
 

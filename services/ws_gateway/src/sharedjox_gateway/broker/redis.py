@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import hiredis
@@ -32,6 +32,7 @@ from sharedjox_kit.logs import get_logger
 from sharedjox_gateway.protocol.messages import Position
 
 from .base import BrokerListener, HistoryPage
+from .durable import DurableEvent, DurablePublisher, PublishHandler
 from .resp import RedisAddress, Reply, RespConnection, connect
 
 _log = get_logger(__name__)
@@ -50,6 +51,7 @@ class RedisBroker:
         self._address = address
         self._listener = listener
         self._limits = limits
+        self._durable = DurablePublisher(limits)
         self._control = {control_topic(app_id).encode(): app_id for app_id in app_ids}
         self._topics: dict[bytes, tuple[str, str]] = {}
         self._subscriber: RespConnection | None = None
@@ -150,6 +152,15 @@ class RedisBroker:
             epoch,
             offset,
         )
+
+    def publish_durable(
+        self, app_id: str, channel: str, events: Sequence[DurableEvent], cache_ms: int, done: PublishHandler
+    ) -> None:
+        """See `base.Broker.publish_durable`."""
+        if self._commander is None:
+            asyncio.get_running_loop().call_soon(done, ConnectionError("not connected to Redis"))
+        else:
+            self._durable.publish(self._commander, app_id, channel, events, cache_ms, done)
 
     def publish_transient(self, app_id: str, channel: str, message: bytes) -> bool:
         """See `base.Broker.publish_transient`."""

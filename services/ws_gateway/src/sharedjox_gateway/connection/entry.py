@@ -19,7 +19,8 @@ from sharedjox_gateway.protocol.handshake import (
     parse_upgrade,
 )
 
-HttpProtocolFactory = Callable[[], asyncio.Protocol]
+HttpProtocolFactory = Callable[[bytes], asyncio.Protocol]
+"""Makes the protocol for an HTTP connection whose first bytes are given: at least the first request's line."""
 
 
 class EntryOwner(Protocol):
@@ -63,10 +64,10 @@ class Entry(asyncio.Protocol):
         buffer = self._buffer + data if self._buffer else data
         end = buffer.find(b"\r\n\r\n")
         if end < 0:
-            if b"GET ".startswith(buffer[:4]) or (buffer.startswith(b"GET ") and len(buffer) <= MAX_HEAD_BYTES):
+            if _is_undecided(buffer):
                 self._buffer = buffer
-                return
-            self._to_http(buffer)
+            else:
+                self._to_http(buffer)
             return
         head = buffer[: end + 4]
         if is_upgrade(head):
@@ -76,7 +77,7 @@ class Entry(asyncio.Protocol):
 
     def _to_http(self, data: bytes) -> None:
         transport = self._hand_on()
-        protocol = self._make_http()
+        protocol = self._make_http(data)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         protocol.data_received(data)
@@ -101,3 +102,8 @@ class Entry(asyncio.Protocol):
         self._owner.left(self)
         self._buffer = b""
         return self.transport
+
+
+def _is_undecided(data: bytes) -> bool:
+    """Whether these first bytes could still become an upgrade, or do not name a path yet."""
+    return len(data) <= MAX_HEAD_BYTES and (b"\n" not in data or data.startswith(b"GET "))

@@ -66,6 +66,7 @@ class Channel:
         "last_join",
         "members",
         "name",
+        "newest",
         "offset",
         "pending",
         "sequence",
@@ -81,6 +82,8 @@ class Channel:
         self.last_join = -1
         self.version = 0
         self.pending: list[Delivery] = []
+        self.newest: Delivery | None = None
+        """Cache channels only: the last durable event that was taken here."""
         self.fanout: FanoutPass | None = None
         self.is_queued = False
         self.is_open = False
@@ -120,3 +123,4 @@ class Channel:
         """Move the position: everything up to `offset` was taken."""
         self.epoch = epoch
         self.offset = offset
+        self.newest = None
