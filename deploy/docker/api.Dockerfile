@@ -1,0 +1,48 @@
+# The REST API and the web app. Build from the repository: docker build -f deploy/docker/api.Dockerfile .
+FROM node:22-slim AS web
+WORKDIR /src
+COPY web/package.json web/package-lock.json web/.npmrc ./
+COPY web/packages/realtime/package.json packages/realtime/
+COPY web/apps/demo/package.json apps/demo/
+RUN --mount=type=cache,target=/root/.npm npm ci --no-audit --no-fund
+COPY web/ ./
+RUN npm run build
+
+FROM python:3.13-slim AS build
+WORKDIR /src
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+# What builds wheels is locked too; nothing that builds gets into the image.
+COPY deploy/docker/build.lock ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m venv /build && /build/bin/pip install --require-hashes -r build.lock && \
+    python -m venv --without-pip /venv
+COPY deploy/docker/api.lock ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    /build/bin/pip --python /venv/bin/python install --require-hashes --no-build-isolation -r api.lock
+COPY libs/contracts libs/contracts
+COPY libs/kit libs/kit
+COPY libs/outbox libs/outbox
+COPY libs/marketplace libs/marketplace
+COPY services/api services/api
+RUN /build/bin/pip wheel --no-deps --no-build-isolation --no-index -w /wheels \
+        ./libs/contracts ./libs/kit ./libs/outbox ./libs/marketplace ./services/api && \
+    /build/bin/pip --python /venv/bin/python install --no-deps --no-index /wheels/*.whl && \
+    /build/bin/pip --python /venv/bin/python check
+
+FROM python:3.13-slim
+COPY deploy/docker/probe.py /usr/local/lib/sharedjox/probe.py
+COPY --from=build /venv /venv
+COPY --from=web /src/apps/demo/dist /srv/web
+ENV PATH=/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    LOG_FORMAT=json \
+    API_HOST=0.0.0.0 \
+    WEB_DIST_DIR=/srv/web
+USER 10001:10001
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s \
+    CMD ["python", "-S", "/usr/local/lib/sharedjox/probe.py", "8000", "/healthz"]
+ENTRYPOINT ["sharedjox-api"]
+CMD ["serve"]
