@@ -100,6 +100,7 @@ lock: ## Resolve the dependencies anew and write requirements.lock (needs uv)
 	@command -v uv >/dev/null || { echo "error: uv is needed to resolve: pip install uv" >&2; exit 1; }
 	uv lock --upgrade
 	uv export --frozen --no-emit-workspace --format requirements.txt -o requirements.lock
+	$(BIN)/python deploy/docker/export_locks.py
 
 .PHONY: clean
 clean: ## Remove what was installed, built and cached; the data in .data stays
@@ -145,7 +146,7 @@ endif
 
 # `make bench-latency` runs tests/benchmarks/latency.py; BENCH_ARGS goes to the program.
 BENCH_ARGS ?=
-BENCHMARKS := $(foreach name,latency fanout connect memory channels http api peers,\
+BENCHMARKS := $(foreach name,latency relay fanout connect memory channels http api peers,\
 	$(if $(wildcard tests/benchmarks/$(name).py),bench-$(name)))
 OPTIONAL_HELP += $(foreach name,$(BENCHMARKS),'$(name):Measure (tests/benchmarks/$(name:bench-%=%).py)')
 .PHONY: $(BENCHMARKS)
