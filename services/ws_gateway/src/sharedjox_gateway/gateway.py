@@ -6,7 +6,7 @@ import asyncio
 import os
 from typing import Final
 
-from sharedjox_contracts.control import Close, Command, TerminateUser, Unsubscribe
+from sharedjox_contracts.control import Close, Command, TerminateUser, Unsubscribe, UserState
 from sharedjox_contracts.count_layout import CONNECTIONS_FIELD
 from sharedjox_contracts.redis_layout import HistoryLimits
 from sharedjox_kit.logs import get_logger
@@ -15,25 +15,29 @@ from .apps import App, Apps
 from .broker.base import Broker
 from .broker.redis import RedisBroker
 from .broker.resp import parse_redis_url
-from .cache import CachedEvents
+from .cache import CachedEvents, InTurn
 from .connection.connection import Connection
 from .connection.entry import Entry
 from .counts import Counts
 from .handler import MessageHandler
 from .heartbeat import TICK_SECONDS, Heartbeat
 from .http.api import HttpApi
-from .http.channels import ChannelDirectory, NoPresence
+from .http.channels import ChannelDirectory
 from .http.connection import ApiConnections
 from .http.publishing import EventPublishing
 from .hub.channel import Channel
 from .hub.hub import Hub
 from .leases import NodeLease
+from .presence.registry import PresenceRegistry
+from .presence.store import PresenceDirectory
 from .protocol import messages
 from .protocol.close_codes import PusherError
 from .protocol.handshake import UpgradeRequest, accept_response, check_protocol, origin_is_allowed
 from .settings import GatewaySettings
 from .stats import Stats
 from .subscriptions import REVOKED, Preparation, Subscriptions
+from .users.registry import UserRegistry
+from .webhooks import WebhookQueue
 
 _log = get_logger(__name__)
 SWEEP_TICKS: Final = 10
@@ -51,14 +55,31 @@ class Gateway:
         self.subscriptions = Subscriptions(self.hub, self.stats, self._joined)
         self.subscriptions.on_command = self._command
         limits = HistoryLimits(settings.history_length, settings.history_age_seconds, settings.history_meta_seconds)
-        self.redis = RedisBroker(parse_redis_url(settings.redis_url), self.subscriptions, limits, self.apps.ids)
+        self.redis = RedisBroker(
+            parse_redis_url(settings.redis_url),
+            self.subscriptions,
+            limits,
+            self.apps.ids,
+            probe_seconds=settings.redis_probe_seconds,
+        )
         self.broker: Broker = self.redis
         self.subscriptions.attach(self.broker)
         self.lease = NodeLease(
             self.redis, heartbeat_seconds=settings.lease_heartbeat_seconds, lease_seconds=settings.lease_seconds
         )
+        self.webhooks = WebhookQueue(self.redis, self.apps)
+        self.presence = PresenceRegistry(self.hub, self.redis, self.lease, self.apps, self.subscriptions.refuse)
+        self.subscriptions.presence = self.presence
+        self.users = UserRegistry(self.hub, self.redis, self.lease, self.apps, self.subscriptions)
         self.handler = MessageHandler(
-            self.hub, self.apps, self.subscriptions, self.stats, self.broker.publish_transient
+            self.hub,
+            self.apps,
+            self.subscriptions,
+            self.stats,
+            self.broker.publish_transient,
+            self.presence,
+            self.users,
+            self.webhooks,
         )
         self.heartbeat = Heartbeat(
             self.hub.connections,
@@ -72,8 +93,10 @@ class Gateway:
         self.counts = Counts(self.hub, self.apps, self.redis, self.lease, self._app_connections)
         self.subscriptions.on_members = self.counts.mark
         self.cached = CachedEvents(self.redis)
+        self.cached.on_miss.append(self.webhooks.cache_miss)
+        self._presence_and_cache = InTurn(self.cached, self.presence)
         self.subscriptions.preparation = self._preparation
-        directory = ChannelDirectory(self.counts, self.cached, NoPresence())
+        directory = ChannelDirectory(self.counts, self.cached, PresenceDirectory(self.redis))
         publishing = EventPublishing(self.broker, directory, self.stats, settings.cache_seconds * 1000)
         self.api = HttpApi(self.apps, self.redis, publishing, directory, self.stats)
         self.api_connections = ApiConnections(
@@ -114,6 +137,7 @@ class Gateway:
             await asyncio.sleep(TICK_SECONDS)
             self.heartbeat.tick()
             self.api_connections.tick()
+            self.users.tick()
             self.subscriptions.confirmations.tick()
             ticks += 1
             if ticks % SWEEP_TICKS == 0:
@@ -178,6 +202,7 @@ class Gateway:
         self._app_connections[connection.app.id] = self._app_connections.get(connection.app.id, 0) + 1
         self.counts.mark(connection.app.id, CONNECTIONS_FIELD)
         self.stats.connections_opened += 1
+        self.users.opened(connection)
         transport.write(
             accept_response(request.accept)
             + messages.connection_established(connection.socket_id, self.settings.activity_timeout_seconds)
@@ -222,6 +247,7 @@ class Gateway:
         self.counts.mark(connection.app.id, CONNECTIONS_FIELD)
         self.stats.connections_closed[code] += 1
         self.subscriptions.leave_all(connection)
+        self.users.ended(connection)
         connection.joining = None
 
     def closing(self, connection: Connection) -> None:
@@ -240,6 +266,8 @@ class Gateway:
     # --- others -----------------------------------------------------------------------------------------------------
 
     def _preparation(self, channel: Channel) -> Preparation | None:
+        if channel.kind.is_presence:
+            return self._presence_and_cache if channel.kind.is_cache else self.presence
         return self.cached if channel.kind.is_cache else None
 
     def _joined(self, connection: Connection, channel: str) -> None:
@@ -247,6 +275,10 @@ class Gateway:
 
     def _command(self, app_id: str, command: Command) -> None:
         if isinstance(command, TerminateUser):
+            self._terminate(app_id, command.user_id)
+            return
+        if isinstance(command, UserState):
+            self.users.state_changed(app_id, command)
             return
         connection = self.hub.connections.get(command.socket_id)
         if connection is None or connection.app.id != app_id:
@@ -255,6 +287,15 @@ class Gateway:
             self._revoke(connection, command.channel)
         elif isinstance(command, Close):
             connection.refuse(PusherError.UNAUTHORIZED, command.reason)
+
+    def _terminate(self, app_id: str, user_id: str) -> None:
+        """Close whoever is signed in as this user, and with the app's leave whoever is present as this user."""
+        connections = self.users.connections_of(app_id, user_id)
+        app = self.apps.by_id(app_id)
+        if app is not None and app.terminate_by_presence_user:
+            connections |= self.presence.connections_of(app_id, user_id)
+        for connection in connections:
+            connection.refuse(PusherError.UNAUTHORIZED, "Your connection was terminated")
 
     def _revoke(self, connection: Connection, name: str) -> None:
         """Take a channel away for good and say so in the form that reaches Echo's `.error()`."""

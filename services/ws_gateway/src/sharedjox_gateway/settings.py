@@ -54,6 +54,8 @@ class GatewaySettings(ServiceSettings):
     """For an HTTP request to arrive whole."""
     cache_seconds: int = Field(default=1800, ge=1)
     """How long a cache channel remembers its last event."""
+    redis_probe_seconds: float = Field(default=5.0, gt=0)
+    """How often the connections to Redis are probed; a hanging one is replaced after two silent probes."""
     drain_seconds: float = Field(default=10.0, ge=0)
     drain_wave_seconds: float = Field(default=0.25, gt=0)
     lease_heartbeat_seconds: float = Field(default=3.0, gt=0)

@@ -38,7 +38,6 @@ from .resp import RedisAddress, Reply, RespConnection, connect
 _log = get_logger(__name__)
 HISTORY_PAGE: Final = 1000
 RECONNECT_CAP_SECONDS: Final = 1.0
-PROBE_SECONDS: Final = 5.0
 _SUBSCRIBE_BATCH: Final = 500
 
 
@@ -46,9 +45,16 @@ class RedisBroker:
     """See `base.Broker`. `run()` keeps the connections up until cancelled."""
 
     def __init__(
-        self, address: RedisAddress, listener: BrokerListener, limits: HistoryLimits, app_ids: list[str]
+        self,
+        address: RedisAddress,
+        listener: BrokerListener,
+        limits: HistoryLimits,
+        app_ids: list[str],
+        *,
+        probe_seconds: float = 5.0,
     ) -> None:
         self._address = address
+        self._probe_seconds = probe_seconds
         self._listener = listener
         self._limits = limits
         self._durable = DurablePublisher(limits)
@@ -62,6 +68,8 @@ class RedisBroker:
         self._last_heard = 0.0
         self.on_connected: list[Callable[[], None]] = []
         """Called on every new connection, before channels are subscribed: load scripts, renew leases."""
+        self.on_listening: list[Callable[[str], None]] = []
+        """Called with an app id when commands for that app are heard, on every new connection anew."""
 
     @property
     def is_connected(self) -> bool:
@@ -199,6 +207,9 @@ class RedisBroker:
             self._listener.commanded(app_id, command)
 
     def _subscribed(self, topic: bytes) -> None:
+        if (app := self._control.get(topic)) is not None:
+            for listener in self.on_listening:
+                listener(app)
         named = self._topics.get(topic)
         if named is None or self._commander is None:
             return
@@ -269,19 +280,19 @@ class RedisBroker:
         self._last_heard = loop.time()
         while True:
             try:
-                async with asyncio.timeout(PROBE_SECONDS):
+                async with asyncio.timeout(self._probe_seconds):
                     await self._lost.wait()
             except TimeoutError:
                 pass
             else:
                 break
             try:
-                async with asyncio.timeout(PROBE_SECONDS):
+                async with asyncio.timeout(self._probe_seconds):
                     if self._commander is not None:
                         await self._commander.call("PING")
             except (OSError, TimeoutError, hiredis.HiredisError):
                 break
-            if loop.time() - self._last_heard > 2 * PROBE_SECONDS:
+            if loop.time() - self._last_heard > 2 * self._probe_seconds:
                 break
             if self._subscriber is not None:
                 self._subscriber.send(None, "PING")
