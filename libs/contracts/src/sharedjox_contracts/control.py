@@ -54,7 +54,15 @@ class TerminateUser(msgspec.Struct, frozen=True, rename="camel", tag_field="op",
     user_id: str
 
 
-Command = Unsubscribe | Close | TerminateUser
+class UserState(msgspec.Struct, frozen=True, rename="camel", tag_field="op", tag="user_state"):
+    """A user's first connection signed in, or the last one ended. `version`: see `online_layout`."""
+
+    user_id: str
+    is_online: bool
+    version: int
+
+
+Command = Unsubscribe | Close | TerminateUser | UserState
 _DECODER: Final[msgspec.json.Decoder[Command]] = msgspec.json.Decoder(Command)
 
 

@@ -25,6 +25,7 @@ _SHORT_NAMES: Final = {
     "committed_at_us": "t",
     "traceparent": "p",
     "request_id": "r",
+    "presence": "v",
 }
 
 
@@ -33,6 +34,7 @@ class Header(Struct, frozen=True, omit_defaults=True, rename=_SHORT_NAMES):
 
     `committed_at_us`: Unix microseconds when the event was committed (0 = unknown), for the latency histogram.
     `except_socket_id`: the connection that must not get the event (`toOthers`).
+    `presence`: `<epoch> <version>` of a change of the member list (see `presence_layout`); the body is its data then.
     """
 
     event: str
@@ -41,6 +43,7 @@ class Header(Struct, frozen=True, omit_defaults=True, rename=_SHORT_NAMES):
     committed_at_us: int = 0
     traceparent: str = ""
     request_id: str = ""
+    presence: str = ""
 
 
 class Publication(Struct, frozen=True):

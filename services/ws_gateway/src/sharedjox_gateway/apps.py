@@ -9,6 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 from sharedjox_contracts.signatures import matches
+from sharedjox_contracts.webhooks import WebhookEndpoint
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 
@@ -44,7 +45,15 @@ class App(Struct, frozen=True, forbid_unknown_fields=True):
     terminate_by_presence_user: bool = False
     refuse_replays: bool = False
     """Each signature of an HTTP POST is good once. Two equal events in the same second then need different bodies."""
+    """`terminate_connections` also reaches those who never signed in but are on a presence channel as that user."""
+    authorized_connections_seconds: Annotated[int, Meta(ge=0, le=3600)] = 0
+    """Connections that neither sign in nor join a private or presence channel in this time are closed; 0: never."""
+    webhooks: tuple[WebhookEndpoint, ...] = ()
     limits: AppLimits = AppLimits()
+
+    def wants_webhook(self, *names: str) -> bool:
+        """Whether some receiver is to be told of events with one of these names."""
+        return any(endpoint.wants(name) for endpoint in self.webhooks for name in names)
 
 
 class Signer:

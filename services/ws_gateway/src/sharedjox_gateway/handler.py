@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from msgspec import Raw
-from sharedjox_contracts.channels import ChannelKind, channel_kind, is_valid_channel_name
+from sharedjox_contracts.channels import ChannelKind, channel_kind, is_valid_channel_name, server_to_user
 from sharedjox_contracts.codec import encode_json
 from sharedjox_contracts.publication import Header, encode_transient
 from sharedjox_contracts.signatures import channel_string
@@ -18,34 +18,22 @@ from sharedjox_contracts.signatures import channel_string
 from .apps import Apps
 from .confirmation import client_id_of
 from .connection.connection import Connection
+from .errors import ClientEventRefusedError, SubscribeRefusedError
+from .hub.channel import Channel
 from .hub.hub import Hub
+from .presence.member import PresenceMember, checked_member, decode_member
+from .presence.registry import PresenceRegistry
 from .protocol import messages
 from .protocol.close_codes import PusherError
 from .protocol.messages import ClientMessage, MalformedMessageError, Position, SubscribeData
 from .stats import Stats
 from .subscriptions import REVOKED, Subscriptions
+from .users.registry import UserRegistry
+from .users.sign_in import SignInRefusedError
+from .webhooks import WebhookQueue
 
 CLIENT_EVENT_PREFIX: Final = "client-"
 MAX_ABUSE: Final = 100
-
-
-class SubscribeRefusedError(Exception):
-    """A subscribe that is answered with `pusher:subscription_error`."""
-
-    def __init__(self, kind: str, message: str, status: int) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.message = message
-        self.status = status
-
-
-class ClientEventRefusedError(Exception):
-    """A client event that is answered with an in-band `pusher:error`."""
-
-    def __init__(self, error: PusherError, message: str) -> None:
-        super().__init__(message)
-        self.error = error
-        self.message = message
 
 
 class MessageHandler:
@@ -58,12 +46,18 @@ class MessageHandler:
         subscriptions: Subscriptions,
         stats: Stats,
         publish: Callable[[str, str, bytes], bool],
+        presence: PresenceRegistry,
+        users: UserRegistry,
+        webhooks: WebhookQueue,
     ) -> None:
         self._hub = hub
         self._apps = apps
         self._subscriptions = subscriptions
         self._stats = stats
         self._publish = publish
+        self._presence = presence
+        self._users = users
+        self._webhooks = webhooks
 
     def handle(self, connection: Connection, payload: bytes) -> None:
         """Take one text message."""
@@ -84,6 +78,8 @@ class MessageHandler:
             self._unsubscribe(connection, message)
         elif event.startswith(CLIENT_EVENT_PREFIX):
             self._client_event(connection, message)
+        elif event == "pusher:signin":
+            self._sign_in(connection, message)
         elif event != "pusher:pong":
             connection.offer(messages.error_frame(None, f"Unknown event: {event[:100]}"))
 
@@ -95,6 +91,7 @@ class MessageHandler:
             return
         try:
             recover = self._check_subscribe(connection, data)
+            member = self._member(connection, data)
         except SubscribeRefusedError as refusal:
             self._stats.subscribe_refused[refusal.kind] += 1
             connection.offer(
@@ -103,7 +100,7 @@ class MessageHandler:
         else:
             is_private = channel_kind(data.channel) in (ChannelKind.PRIVATE, ChannelKind.PRIVATE_CACHE)
             client_id = client_id_of(data.channel_data) if is_private else None
-            self._subscriptions.join(connection, data.channel, recover, client_id)
+            self._subscriptions.join(connection, data.channel, recover, client_id, member=member)
 
     def _check_subscribe(self, connection: Connection, data: SubscribeData) -> Position | None:
         """Whether the connection may join; returns the position to recover from. Raises: SubscribeRefusedError."""
@@ -113,7 +110,7 @@ class MessageHandler:
         kind = channel_kind(data.channel)
         if kind.needs_signature:
             self._check_signature(connection, data)
-        elif kind is ChannelKind.SERVER_TO_USER:
+        elif kind is ChannelKind.SERVER_TO_USER and not self._is_own_channel(connection, data.channel):
             raise SubscribeRefusedError("AuthError", "Sign in as this user first", 401)
         held = len(connection.channels) + len(connection.joining or ())
         if held >= limits.max_channels_per_connection:
@@ -126,6 +123,22 @@ class MessageHandler:
             # The subscription itself is fine: say what is wrong, in band, and join without recovery.
             connection.offer(messages.error_frame(None, str(error)))
             return None
+
+    def _is_own_channel(self, connection: Connection, channel: str) -> bool:
+        signed_in = self._users.of(connection)
+        return signed_in is not None and channel == server_to_user(signed_in.user_id)
+
+    def _member(self, connection: Connection, data: SubscribeData) -> PresenceMember | None:
+        """As whom the connection joins a presence channel: by its channel_data, else as the user it signed in as."""
+        if not channel_kind(data.channel).is_presence:
+            return None
+        limits = connection.app.limits
+        if data.channel_data is not None:
+            return decode_member(data.channel_data, limits)
+        signed_in = self._users.of(connection)
+        if signed_in is None:
+            raise SubscribeRefusedError("AuthError", "A presence channel needs channel_data or a signed-in user", 401)
+        return checked_member(signed_in.user_id, signed_in.info, limits)
 
     def _check_signature(self, connection: Connection, data: SubscribeData) -> None:
         key, colon, signature = (data.auth or "").partition(":")
@@ -149,7 +162,7 @@ class MessageHandler:
         if self._is_deferred(connection, data.channel, message):
             return
         channel = self._hub.channel(connection.app.id, data.channel)
-        if channel is not None:
+        if channel is not None and channel.kind is not ChannelKind.SERVER_TO_USER:  # that one ends with the connection
             self._subscriptions.leave(connection, channel)
 
     def _is_deferred(self, connection: Connection, channel: str, message: ClientMessage) -> bool:
@@ -177,6 +190,15 @@ class MessageHandler:
                 except MalformedMessageError as error:
                     connection.offer(messages.error_frame(None, str(error)))
 
+    # --- signing in -------------------------------------------------------------------------------------------------
+
+    def _sign_in(self, connection: Connection, message: ClientMessage) -> None:
+        data = messages.decode_signin(message)
+        try:
+            self._users.sign_in(connection, data)
+        except SignInRefusedError as refusal:
+            connection.offer(messages.error_frame(PusherError.UNAUTHORIZED.code, str(refusal)))
+
     # --- client events ----------------------------------------------------------------------------------------------
 
     def _client_event(self, connection: Connection, message: ClientMessage) -> None:
@@ -188,14 +210,18 @@ class MessageHandler:
             connection.offer(messages.error_frame(refusal.error.code, refusal.message))
             return
         data = message.data if bytes(message.data) not in (b"", b"null") else Raw(b"{}")
-        frame = encode_json({"event": message.event, "channel": channel, "data": data})
-        publication = encode_transient(Header(message.event, except_socket_id=connection.socket_id), frame)
-        if self._publish(connection.app.id, channel, publication):
+        event: dict[str, object] = {"event": message.event, "channel": channel.name, "data": data}
+        user_id = self._presence.user_of(connection, channel)
+        if user_id is not None:
+            event["user_id"] = user_id
+        publication = encode_transient(Header(message.event, except_socket_id=connection.socket_id), encode_json(event))
+        if self._publish(connection.app.id, channel.name, publication):
             self._stats.client_events += 1
+            self._webhooks.client_event(connection, channel.name, message.event, bytes(data), user_id)
         else:
             connection.offer(messages.error_frame(None, "Client event not sent, please try again"))
 
-    def _check_client_event(self, connection: Connection, message: ClientMessage) -> str:
+    def _check_client_event(self, connection: Connection, message: ClientMessage) -> Channel:
         """The channel to send on. Raises: ClientEventRefusedError."""
         rejected = PusherError.CLIENT_EVENT_REJECTED
         limits = connection.app.limits
@@ -211,7 +237,7 @@ class MessageHandler:
             raise ClientEventRefusedError(rejected, "Client event too large")
         if not self._spend(connection, limits.client_events_per_second):
             raise ClientEventRefusedError(PusherError.CLIENT_EVENT_RATE, PusherError.CLIENT_EVENT_RATE.text)
-        return name
+        return channel
 
     @staticmethod
     def _spend(connection: Connection, rate: int) -> bool:

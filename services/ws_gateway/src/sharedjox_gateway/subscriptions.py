@@ -11,15 +11,18 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sharedjox_contracts.control import Command
 from sharedjox_contracts.publication import Publication
 
 from .broker.base import Broker, HistoryPage
 from .confirmation import Confirmations
 from .connection.connection import Connection
+from .errors import SubscribeRefusedError
 from .history import HistoryReader, Replay
 from .hub.channel import Channel, Continuity, Delivery
 from .hub.hub import Hub
+from .presence.member import PresenceMember
 from .protocol import messages
 from .protocol.messages import Position
 from .protocol.websocket import encode_frame
@@ -38,6 +41,10 @@ class Join(Struct, frozen=True, eq=False):
     recover: Position | None = None
     client_id: str | None = None
     """Names the browser tab of a stock client, whose position the gateway remembers."""
+    member: PresenceMember | None = None
+    """As whom the connection joins; always there on presence channels."""
+    welcome: Callable[[], bytes] | None = None
+    """Makes the frames that answer instead of an acknowledgement."""
 
 
 class Moment(Struct, frozen=True):
@@ -64,6 +71,30 @@ class Preparation(Protocol):
         ...
 
 
+class RosterKeeper(Protocol):
+    """Who is on the presence channels. Hears everything about those channels and only those."""
+
+    def acknowledgement(self, channel: Channel) -> dict[str, Any]:
+        """Members for the data of an acknowledgement that is sent now."""
+        ...
+
+    def published(self, channel: Channel, publication: Publication) -> None:
+        """A change of the members was announced."""
+        ...
+
+    def reopened(self, channel: Channel) -> None:
+        """The broker listens again after an outage."""
+        ...
+
+    def left(self, connection: Connection, channel: Channel) -> None:
+        """A connection left, or gave up joining."""
+        ...
+
+    def closed(self, channel: Channel) -> None:
+        """The broker listens no more."""
+        ...
+
+
 class Subscriptions:
     """Keeps the hub's channels in step with the broker. Implements `broker.base.BrokerListener`."""
 
@@ -80,6 +111,7 @@ class Subscriptions:
         self.on_command: Callable[[str, Command], None] = lambda _app_id, _command: None
         self.preparation: Callable[[Channel], Preparation | None] = lambda _channel: None
         self.on_left: Callable[[Connection, Channel], None] = lambda _connection, _channel: None
+        self.presence: RosterKeeper | None = None
         self.on_members: Callable[[str, str], None] = lambda _app_id, _channel: None
         """Told (app id, channel) whenever the number of members here changes."""
 
@@ -91,20 +123,31 @@ class Subscriptions:
 
     # --- joining ----------------------------------------------------------------------------------------------------
 
-    def join(self, connection: Connection, name: str, recover: Position | None, client_id: str | None = None) -> None:
+    def join(
+        self,
+        connection: Connection,
+        name: str,
+        recover: Position | None,
+        client_id: str | None = None,
+        *,
+        member: PresenceMember | None = None,
+        welcome: Callable[[], bytes] | None = None,
+    ) -> None:
         """Let a connection in. The answer comes at once when the channel is open here, else when it is."""
+        join = Join(connection, self._hub.ensure_channel(connection.app.id, name), recover, client_id, member, welcome)
         if client_id is None or recover is not None:
-            self._enter(connection, name, recover, client_id)
+            self._enter(join)
             return
         self._begin(connection, name)
         self._confirmations.recall(
-            connection.app.id, name, client_id, lambda place: self._enter(connection, name, place, client_id)
+            connection.app.id, name, client_id, lambda place: self._enter(replace(join, recover=place))
         )
 
-    def _enter(self, connection: Connection, name: str, recover: Position | None, client_id: str | None) -> None:
-        channel = self._hub.ensure_channel(connection.app.id, name)
+    def _enter(self, join: Join) -> None:
+        channel = self._hub.ensure_channel(join.channel.app_id, join.channel.name)
         self._empty.pop(channel, None)
-        join = Join(connection, channel, recover, client_id)
+        if channel is not join.channel:
+            join = replace(join, channel=channel)  # closed meanwhile, for want of members
         if channel.is_open:
             self._recover(join)
             return
@@ -144,6 +187,9 @@ class Subscriptions:
             self._catch_up(channel)
 
     def _prepare(self, join: Join, replay: Replay) -> None:
+        if join.connection.is_closing:
+            self._leave_if_empty(join.channel)
+            return
         preparation = self.preparation(join.channel)
         if preparation is None:
             self._complete(join, replay, {}, b"")
@@ -157,15 +203,28 @@ class Subscriptions:
             self._leave_if_empty(channel)
             return
         if self._hub.channel(channel.app_id, channel.name) is not channel:
-            self._enter(connection, channel.name, join.recover, join.client_id)  # closed meanwhile, for want of members
+            self._enter(join)
             return
         if replay.recovered is not None and replay.end != Position(channel.epoch, channel.offset):
             self._recover(join)  # more was published while the channel's extras were prepared
             return
         if connection.denied is not None and channel.name in connection.denied:
-            connection.offer(messages.subscription_error(channel.name, "AuthError", REVOKED, 403))
-        else:
-            self._acknowledge(join, replay, data, frames)
+            self.refuse(join, SubscribeRefusedError("AuthError", REVOKED, 403))
+            return
+        self._acknowledge(join, replay, data, frames)
+        if connection.joining is not None and channel.name in connection.joining:
+            self._joined(connection, channel.name)
+
+    def refuse(self, join: Join, refusal: SubscribeRefusedError) -> None:
+        """Answer a join with a no after all."""
+        connection, channel = join.connection, join.channel
+        if self.presence is not None and channel.kind.is_presence and connection not in channel.members:
+            self.presence.left(connection, channel)
+        self._leave_if_empty(channel)
+        if connection.is_closing:
+            return
+        self._stats.subscribe_refused[refusal.kind] += 1
+        connection.offer(messages.subscription_error(channel.name, refusal.kind, refusal.message, refusal.status))
         if connection.joining is not None and channel.name in connection.joining:
             self._joined(connection, channel.name)
 
@@ -188,11 +247,12 @@ class Subscriptions:
             acknowledged["replayed"] = len(replay.frames)
             self._stats.recoveries["recovered" if replay.recovered else "lost"] += 1
             self._stats.replayed += len(replay.frames)
+        if self.presence is not None and channel.kind.is_presence:
+            acknowledged |= self.presence.acknowledgement(channel)
         if callable(frames):
             frames = frames(Moment(replay, channel.epoch, channel.offset, is_first))
-        connection.offer(
-            b"".join((messages.subscription_succeeded(channel.name, acknowledged), frames, *replay.frames))
-        )
+        answer = join.welcome() if join.welcome else messages.subscription_succeeded(channel.name, acknowledged)
+        connection.offer(b"".join((answer, frames, *replay.frames)))
         if join.client_id is not None:
             self._confirmations.track(connection, channel, join.client_id, position)
 
@@ -214,11 +274,20 @@ class Subscriptions:
         for channel in channels:
             if channel.discard(connection):
                 self._left(connection, channel)
+        for name in connection.joining or ():
+            waiting = self._hub.channel(connection.app.id, name)
+            if waiting is not None:
+                self._gone(connection, waiting)
 
     def _left(self, connection: Connection, channel: Channel) -> None:
         self._stats.subscriptions -= 1
         self.on_members(channel.app_id, channel.name)
         self.on_left(connection, channel)
+        self._gone(connection, channel)
+
+    def _gone(self, connection: Connection, channel: Channel) -> None:
+        if self.presence is not None and channel.kind.is_presence:
+            self.presence.left(connection, channel)
         self._leave_if_empty(channel)
 
     def _leave_if_empty(self, channel: Channel) -> None:
@@ -236,6 +305,8 @@ class Subscriptions:
                 del self._empty[channel]
                 self._hub.forget_channel(channel)
                 self._broker.close(channel.app_id, channel.name)
+                if self.presence is not None and channel.kind.is_presence:
+                    self.presence.closed(channel)
 
     # --- what the broker says ---------------------------------------------------------------------------------------
 
@@ -251,7 +322,10 @@ class Subscriptions:
             for join in self._waiting.pop(found, ()):
                 self._recover(join)
             self._leave_if_empty(found)
-        elif (epoch, offset) == (found.epoch, found.offset):
+            return
+        if self.presence is not None and found.kind.is_presence:
+            self.presence.reopened(found)
+        if (epoch, offset) == (found.epoch, found.offset):
             self._release(found)
         else:
             self._catch_up(found)
@@ -281,10 +355,12 @@ class Subscriptions:
     def _deliver(self, channel: Channel, publication: Publication) -> None:
         header = publication.header
         self._stats.events_received += 1
+        if header.presence:
+            if self.presence is not None:
+                self.presence.published(channel, publication)
+            return
         frame = encode_frame(publication.frame)
-        delivery = Delivery(
-            frame, header.event, header.except_socket_id, header.committed_at_us, publication.offset
-        )
+        delivery = Delivery(frame, header.event, header.except_socket_id, header.committed_at_us, publication.offset)
         if publication.offset and channel.kind.is_cache:
             channel.newest = delivery
         self._hub.deliver(channel, delivery)
@@ -335,6 +411,8 @@ class Subscriptions:
         """Say openly that events may be missing: members are acknowledged anew with `recovered: false`."""
         channel.advance(position.epoch, position.offset)
         data = {"position": messages.position_data(position.epoch, position.offset), "recovered": False, "replayed": 0}
+        if self.presence is not None and channel.kind.is_presence:
+            data |= self.presence.acknowledgement(channel)
         self._stats.recoveries["lost"] += len(channel.members)
         frame = messages.subscription_succeeded(channel.name, data)
         self._hub.deliver(channel, Delivery(frame, "pusher_internal:subscription_succeeded"))

@@ -134,6 +134,11 @@ def error_frame(code: int | None, message: str) -> bytes:
     return json_frame({"event": "pusher:error", "data": {"code": code, "message": message}})
 
 
+def signin_success(user_data: str) -> bytes:
+    """The yes to a sign-in; `user_data` goes back as it came."""
+    return json_frame({"event": "pusher:signin_success", "data": {"user_data": user_data}})
+
+
 def subscription_succeeded(channel: str, data: dict[str, Any]) -> bytes:
     """The acknowledgement of a subscribe; `data` is JSON in a string."""
     return json_frame(

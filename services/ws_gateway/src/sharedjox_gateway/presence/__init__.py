@@ -1,0 +1,1 @@
+"""Presence channels: members, rosters, and their one truth in Redis."""

@@ -1,0 +1,1 @@
+"""Signed-in users: sign-in, who is online anywhere, watchlists, authorized connections."""
