@@ -27,6 +27,7 @@ TASK_EXPIRES_SECONDS: Final = 60
 """A ring that nobody heard for a minute is worthless: by then the sweep has done its work."""
 FIRST_PAUSE_SECONDS: Final = 0.05
 LONGEST_PAUSE_SECONDS: Final = 1.0
+CLOSE_SECONDS: Final = 2.0
 
 
 def create_arq(redis_url: str) -> ArqRedis:
@@ -41,11 +42,13 @@ def create_arq(redis_url: str) -> ArqRedis:
 
 
 class Doorbell:
-    """Rings arq after commits. `ring` returns at once; `run` is the background task that does it."""
+    """Rings arq after commits. `ring` returns at once; the ringing happens in a background task."""
 
     def __init__(self, arq: ArqRedis, registry: CollectorRegistry) -> None:
         self._arq = arq
-        self._wanted = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._is_wanted = False
+        self._is_closing = False
         self._since = 0.0
         self._rings = Counter("sharedjox_api_doorbell_rings_total", "Rings by outcome.", ["outcome"], registry=registry)
         self._seconds = Histogram(
@@ -57,23 +60,43 @@ class Doorbell:
 
     def ring(self) -> None:
         """Something was committed. Never waits, never fails."""
-        if not self._wanted.is_set():
+        if not self._is_wanted:
+            self._is_wanted = True
             self._since = time.perf_counter()
-            self._wanted.set()
+            self._wake.set()
 
-    async def run(self) -> None:
-        """Ring whenever wanted, until cancelled."""
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Ring whenever wanted, for the length of the block; what is wanted at its end is tried once more."""
+        task = asyncio.create_task(self._run(), name="doorbell")
+        try:
+            yield
+        finally:
+            self._is_closing = True
+            self._wake.set()
+            _, unfinished = await asyncio.wait({task}, timeout=CLOSE_SECONDS)
+            for late in unfinished:
+                late.cancel()
+            await self._arq.aclose()
+            await self._arq.connection_pool.disconnect()  # a client does not close a pool that it was given
+
+    async def _run(self) -> None:
         pause = FIRST_PAUSE_SECONDS
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
+        while self._is_wanted or not self._is_closing:
+            if not self._is_wanted:
+                await self._wake.wait()
+                self._wake.clear()
+                continue
+            self._is_wanted = False
             since = self._since
             try:
                 await self._ring_once()
             except (RedisError, OSError, TimeoutError) as error:
                 self._rings.labels("failed").inc()
                 _log.warning("doorbell.failed", error=repr(error), retry_seconds=pause)
-                self._wanted.set()
+                if self._is_closing:
+                    return
+                self._is_wanted = True
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 continue
@@ -85,18 +108,3 @@ class Doorbell:
     async def _ring_once(self) -> None:
         await self._arq.enqueue_job(RELAY_TASK, _expires=TASK_EXPIRES_SECONDS)
         await self._arq.publish(WAKE_TOPIC, b"1")
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Run in the background for the length of the block; a last wish is tried once on the way out."""
-        task = asyncio.create_task(self.run(), name="doorbell")
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-            if self._wanted.is_set():
-                with contextlib.suppress(RedisError, OSError, TimeoutError):
-                    await self._ring_once()
-            await self._arq.aclose()
