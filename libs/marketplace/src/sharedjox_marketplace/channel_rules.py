@@ -50,13 +50,16 @@ class Facts:
 
     def __init__(self, session: AsyncSession | AsyncConnection) -> None:
         self._session = session
+        self._jobs: dict[int, JobParties | None] = {}
 
     async def job(self, job_id: int) -> JobParties | None:
-        """A job's parties, or None when there is no such job."""
-        row = (
-            await self._session.execute(select(Job.client_id, Job.claimed_by, Job.status).where(Job.id == job_id))
-        ).one_or_none()
-        return JobParties(row.client_id, row.claimed_by, row.status == JobStatus.ACTIVE.value) if row else None
+        """A job's parties, or None when there is no such job. Looked up once, however many users are judged by it."""
+        if job_id not in self._jobs:
+            found = select(Job.client_id, Job.claimed_by, Job.status).where(Job.id == job_id)
+            row = (await self._session.execute(found)).one_or_none()
+            is_active = row is not None and row.status == JobStatus.ACTIVE.value
+            self._jobs[job_id] = JobParties(row.client_id, row.claimed_by, is_active) if row else None
+        return self._jobs[job_id]
 
 
 Decision = bool | Mapping[str, Any]
@@ -112,7 +115,11 @@ async def who_may_stay(session: AsyncSession | AsyncConnection, channel: str, us
     """Those of `user_ids` who may be on `channel` now. For checking everybody on a channel again."""
     rows = await session.execute(select(User.id, User.role, User.name).where(User.id.in_(sorted(user_ids))))
     viewers = [Viewer(row.id, Role(row.role), row.name) for row in rows]
-    return frozenset([viewer.id for viewer in viewers if await may_join(session, viewer, channel)])
+    rule, number = _match(channel)
+    if rule is None:
+        return frozenset()
+    facts = Facts(session)
+    return frozenset([viewer.id for viewer in viewers if await rule(facts, viewer, number) is not False])
 
 
 def is_known(channel: str) -> bool:

@@ -6,7 +6,8 @@ that commits afterwards finds it. Each row is answered from the state as it is n
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -26,12 +27,17 @@ WhoMayStay = Callable[[str, set[int]], Awaitable[frozenset[int]]]
 SESSION_REVOKED_CODE: Final = 4009
 """Pusher's "connection is unauthorized": clients do not come back by themselves."""
 
-# Only if the socket was not granted the channel anew in the meantime: that grant must be found by the next change.
-_FORGET_GRANT: Final = """
-if redis.call('ZSCORE', KEYS[1], ARGV[1]) == ARGV[2] then
-  return redis.call('ZREM', KEYS[1], ARGV[1])
+_SETTLED_SECONDS: Final = 3.0
+# Only what was not granted anew in the meantime: that grant must be found by the next change.
+_FORGET_GRANTS: Final = """
+local removed = 0
+for n = 2, #ARGV do
+  local score = redis.call('ZSCORE', KEYS[1], ARGV[n])
+  if score and tonumber(score) < tonumber(ARGV[1]) then
+    removed = removed + redis.call('ZREM', KEYS[1], ARGV[n])
+  end
 end
-return 0
+return removed
 """
 
 
@@ -86,10 +92,16 @@ class AccessControl:
         staying = await self._who_may_stay(channel, {grant.user_id for grant in grants})
         lost = [grant for grant in grants if grant.user_id not in staying]
         await self._send([Unsubscribe(socket_id=grant.socket_id, channel=channel) for grant in lost])
-        for grant in lost:
-            score = repr(grant.score).removesuffix(".0")
-            await cast("Awaitable[int]", self._redis.eval(_FORGET_GRANT, 1, key, grant.member, score))  # type: ignore[arg-type]  # bytes are fine
+        await self._forget(key, lost)
         log.info("access.rechecked", channel=channel, grants=len(grants), lost=len(lost))
+
+    async def _forget(self, key: str, lost: Sequence[Grant]) -> None:
+        """Remove grants that are settled. Those of the last seconds stay: their score would not tell a new one."""
+        before = time.time() - _SETTLED_SECONDS
+        members = [grant.member for grant in lost if grant.score < before]
+        if members:
+            call = self._redis.eval(_FORGET_GRANTS, 1, key, str(before), *cast("list[str]", members))
+            await cast("Awaitable[int]", call)
 
     async def _close_session(self, session_id: str) -> None:
         key = session_sockets_key(self._app_id, session_id)

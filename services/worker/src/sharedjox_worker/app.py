@@ -7,7 +7,7 @@ import contextlib
 import datetime as dt
 import os
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -145,24 +145,29 @@ class WorkerApp:
 
         activities: dict[str, Coroutine[Any, Any, None]] = {
             "wakes": keep_running("wakes", lambda: listen_for_wakes(redis, on_wake)),
-            "tasks": keep_running("tasks", lambda: self._run_tasks(services)),
             "lag": keep_running("lag", watch_lag),
         }
         async with asyncio.TaskGroup() as group:
             relaying = group.create_task(runner.run(), name="relay")
+            working = group.create_task(keep_running("tasks", lambda: self._run_tasks(services)), name="tasks")
             others = [group.create_task(activity, name=name) for name, activity in activities.items()]
             log.info("worker.started", pid=os.getpid())
             await self._stop.wait()
             log.info("worker.stopping")
             health.start_draining()
-            if self._tasks is not None:
-                await self._tasks.finish_tasks(within_seconds=self._settings.worker_shutdown_seconds)
-            runner.stop()
+            # Tasks first: they wait for the relay.
+            await self._end(working, None if self._tasks is None else self._tasks.stop)
+            await self._end(relaying, runner.stop)
             for other in others:
                 other.cancel()
-            await asyncio.wait([relaying], timeout=self._settings.worker_shutdown_seconds)
-            relaying.cancel()  # its transaction rolls back; whoever relays next publishes again, which changes nothing
         log.info("worker.stopped")
+
+    async def _end(self, activity: asyncio.Task[None], ask: Callable[[], None] | None) -> None:
+        """Ask an activity to end, and cancel it when it does not. A claim that is cancelled rolls back: no harm."""
+        if ask is not None:
+            ask()
+            await asyncio.wait([activity], timeout=self._settings.worker_shutdown_seconds)
+        activity.cancel()
 
     async def _run_tasks(self, services: TaskServices) -> None:
         """One life of the arq worker. Raises when Redis stays away longer than its client retries."""
@@ -188,11 +193,11 @@ class WorkerApp:
             await worker.main()
         finally:
             self._tasks = None
-            await _take_down(worker, queue)
+            await _take_down(worker, queue, within_seconds=self._settings.worker_shutdown_seconds / 2)
 
 
-async def _take_down(worker: WakingWorker, queue: Redis) -> None:
-    await worker.finish_tasks(within_seconds=1.0)
+async def _take_down(worker: WakingWorker, queue: Redis, *, within_seconds: float) -> None:
+    await worker.finish_tasks(within_seconds=within_seconds)
     with contextlib.suppress(RedisError, OSError, TimeoutError):
         async with asyncio.timeout(1.0):
             await queue.delete(worker.health_check_key)

@@ -43,9 +43,11 @@ def create_task_queue(redis_url: str, *, retries: int) -> ArqRedis:
         retry_on_error=list(RETRIED),
         retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries),
     )
-    return ArqRedis(
+    queue = ArqRedis(
         pool, job_serializer=serialize_task, job_deserializer=deserialize_task, default_queue_name=QUEUE_NAME
     )
+    queue.auto_close_connection_pool = True  # nobody else has this pool; `aclose` closes it
+    return queue
 
 
 class WakingWorker(Worker):
@@ -54,15 +56,22 @@ class WakingWorker(Worker):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, handle_signals=False, **options)
         self._woken = asyncio.Event()
+        self._is_stopping = False
+
+    def stop(self) -> None:
+        """Take no more tasks and let `main` return."""
+        self.allow_pick_jobs = False
+        self._is_stopping = True
+        self._woken.set()
 
     def wake(self) -> None:
         """Look into the queue now."""
         self._woken.set()
 
     async def main(self) -> None:
-        """Poll on every wake-up, and every `poll_delay` without one."""
+        """Poll on every wake-up, and every `poll_delay` without one, until `stop`."""
         self.ctx["redis"] = self.pool
-        while True:
+        while not self._is_stopping:
             self._woken.clear()
             await self._poll_iteration()
             with contextlib.suppress(TimeoutError):
@@ -77,8 +86,7 @@ class WakingWorker(Worker):
             self.wake()
 
     async def finish_tasks(self, *, within_seconds: float) -> None:
-        """Take no more tasks, let the running ones end, cancel what then still runs (arq will run it again)."""
-        self.allow_pick_jobs = False
+        """Let the running tasks end, cancel what then still runs (arq will run it again). After `main`."""
         running = [task for task in self.tasks.values() if not task.done()]
         if not running:
             return
