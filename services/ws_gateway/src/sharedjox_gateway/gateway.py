@@ -16,8 +16,10 @@ from .broker.base import Broker
 from .broker.redis import RedisBroker
 from .broker.resp import parse_redis_url
 from .cache import CachedEvents, InTurn
+from .callers import Callers
 from .connection.connection import Connection
 from .connection.entry import Entry
+from .connection.sending import choose_send
 from .counts import Counts
 from .handler import MessageHandler
 from .heartbeat import TICK_SECONDS, Heartbeat
@@ -31,6 +33,7 @@ from .leases import NodeLease
 from .presence.registry import PresenceRegistry
 from .presence.store import PresenceDirectory
 from .protocol import messages
+from .protocol.client_address import TrustedProxies
 from .protocol.close_codes import PusherError
 from .protocol.handshake import UpgradeRequest, accept_response, check_protocol, origin_is_allowed
 from .settings import GatewaySettings
@@ -51,7 +54,9 @@ class Gateway:
         self.settings = settings
         self.stats = Stats()
         self.apps = Apps(settings.load_apps())
-        self.hub: Hub[Connection] = Hub(loop.call_soon, self.stats)
+        self.hub: Hub[Connection] = Hub(
+            loop.call_soon, self.stats, send=choose_send(use_native=settings.gateway_native)
+        )
         self.subscriptions = Subscriptions(self.hub, self.stats, self._joined)
         self.subscriptions.on_command = self._command
         limits = HistoryLimits(settings.history_length, settings.history_age_seconds, settings.history_meta_seconds)
@@ -89,6 +94,7 @@ class Gateway:
             lifetime_seconds=settings.connection_lifetime_seconds,
             now=loop.time,
         )
+        self.callers = Callers(TrustedProxies(settings.trusted_proxies), limit=settings.max_connections_per_address)
         self._app_connections: dict[str, int] = {}
         self.counts = Counts(self.hub, self.apps, self.redis, self.lease, self._app_connections)
         self.subscriptions.on_members = self.counts.mark
@@ -188,20 +194,23 @@ class Gateway:
         """See `EntryOwner`. A refusal is an accepted upgrade and a close code, so that browsers can see it."""
         app = self.apps.by_key(request.app_key)
         protocol = check_protocol(request.protocol, request.version)
-        refusal = self._refusal(request, app, protocol)
+        address = self.callers.address_of(request, transport)
+        refusal = self._refusal(request, app, protocol, address)
         version = protocol if isinstance(protocol, int) else 7
         connection = Connection(self, app or _NO_APP, _new_socket_id(), version, transport)
         if refusal is not None:
             self.stats.connections_refused[refusal.code] += 1
+            self.callers.refused(address, request, refusal)
             transport.write(accept_response(request.accept))
             connection.refuse(refusal)
             return connection
-        transport.set_write_buffer_limits(high=64 * 1024, low=16 * 1024)
         connection.opened_at = self._now()
+        connection.address = address
         self.hub.connections[connection.socket_id] = connection
         self._app_connections[connection.app.id] = self._app_connections.get(connection.app.id, 0) + 1
         self.counts.mark(connection.app.id, CONNECTIONS_FIELD)
         self.stats.connections_opened += 1
+        self.callers.opened(connection)
         self.users.opened(connection)
         transport.write(
             accept_response(request.accept)
@@ -209,7 +218,9 @@ class Gateway:
         )
         return connection
 
-    def _refusal(self, request: UpgradeRequest, app: App | None, protocol: PusherError | int) -> PusherError | None:
+    def _refusal(
+        self, request: UpgradeRequest, app: App | None, protocol: PusherError | int, address: str
+    ) -> PusherError | None:
         if request.app_key is None:
             return PusherError.PATH_NOT_FOUND
         if app is None:
@@ -222,7 +233,7 @@ class Gateway:
             return PusherError.ORIGIN_NOT_ALLOWED
         if self.is_draining:
             return PusherError.RECONNECT
-        if len(self.hub.connections) >= self._connection_limit:
+        if len(self.hub.connections) >= self._connection_limit or self.callers.is_full(address):
             return PusherError.OVER_CAPACITY
         quota = app.limits.max_connections
         if quota and self._app_connections.get(app.id, 0) >= quota:
@@ -246,6 +257,7 @@ class Gateway:
         self._app_connections[connection.app.id] -= 1
         self.counts.mark(connection.app.id, CONNECTIONS_FIELD)
         self.stats.connections_closed[code] += 1
+        self.callers.ended(connection, code, seconds=self._now() - connection.opened_at)
         self.subscriptions.leave_all(connection)
         self.users.ended(connection)
         connection.joining = None

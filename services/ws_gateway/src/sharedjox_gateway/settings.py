@@ -12,6 +12,7 @@ from sharedjox_kit.environment import ServiceSettings, reject_sample_secret
 
 from .apps import App
 from .broker.resp import parse_redis_url
+from .protocol.client_address import TrustedProxies
 
 SAMPLE_SECRETS: Final = frozenset({"sharedjox-secret", "app-secret", "secret"})
 DESCRIPTORS_FOR_OTHERS: Final = 200
@@ -38,6 +39,9 @@ class GatewaySettings(ServiceSettings):
     gateway_admin_port: int = Field(default=0, ge=0, le=65535)
     """This process's own /metrics and /readyz, for when several share REVERB_PORT. 0: none."""
 
+    gateway_native: bool = True
+    """Use the compiled send loop where it was built; without it the gateway does the same in Python."""
+
     activity_timeout_seconds: int = Field(default=120, ge=1, le=600)
     ping_interval_seconds: float = Field(default=30.0, gt=0)
     handshake_timeout_seconds: float = Field(default=10.0, gt=0)
@@ -45,6 +49,10 @@ class GatewaySettings(ServiceSettings):
     connection_lifetime_seconds: float = Field(default=86400.0, gt=0)
     max_connections: int = Field(default=0, ge=0)
     """Per process; beyond it clients get 4100. 0: as many as file descriptors allow."""
+    max_connections_per_address: int = Field(default=0, ge=0)
+    """Of one client address in this process; beyond it clients get 4100. 0: no limit."""
+    trusted_proxies: str = "127.0.0.1"
+    """Whose `X-Forwarded-For` is believed: addresses and networks, comma separated."""
     max_message_bytes: int = Field(default=64 * 1024, ge=1024)
     max_buffer_bytes: int = Field(default=1024 * 1024, ge=64 * 1024)
     """Per connection, unsent; beyond it the connection is closed with 4100."""
@@ -77,6 +85,7 @@ class GatewaySettings(ServiceSettings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         parse_redis_url(self.redis_url)
+        TrustedProxies(self.trusted_proxies)
         if bool(self.tls_certificate) != bool(self.tls_key):
             msg = "set both TLS_CERTIFICATE and TLS_KEY, or neither"
             raise ValueError(msg)

@@ -27,11 +27,11 @@ from sharedjox_gateway.protocol.websocket import (
     read_single_text,
 )
 
+from .sending import NO_DESCRIPTOR, descriptor_of
+
 if TYPE_CHECKING:
     from sharedjox_gateway.protocol.messages import ClientMessage
 
-HIGH_WATER_BYTES: Final = 64 * 1024
-LOW_WATER_BYTES: Final = 16 * 1024
 _BROKEN: Final = FrameReader(0)
 """Stands for the reader of a connection whose peer broke the framing."""
 
@@ -71,9 +71,11 @@ class Connection(asyncio.Protocol):
     """See the module's docstring. Made by the entry when the upgrade is accepted."""
 
     __slots__ = (
+        "address",
         "app",
         "channels",
         "denied",
+        "fd",
         "is_alive",
         "is_closing",
         "is_pinged",
@@ -90,17 +92,21 @@ class Connection(asyncio.Protocol):
     )
 
     socket_id: str
-    offer: Callable[[bytes], object]
+    offer: Callable[[bytes | memoryview], object]
+    fd: int
+    """The socket, while all that was offered has left and the fan-out may write to it directly; otherwise -1."""
 
     def __init__(
         self, owner: ConnectionOwner, app: App, socket_id: str, protocol_version: int, transport: asyncio.Transport
     ) -> None:
         self.owner = owner
         self.app = app
+        self.address = ""
         self.socket_id = socket_id
         self.protocol_version = protocol_version
         self.transport = transport
         self.offer = transport.write
+        self.fd = NO_DESCRIPTOR
         self.channels: list[Channel] = []
         self.joining: dict[str, list[ClientMessage]] | None = None
         """Channels whose subscribe is not answered yet, with the messages for them that came behind it."""
@@ -113,6 +119,13 @@ class Connection(asyncio.Protocol):
         self.is_pinged = False
         self.is_closing = False
         self.opened_at = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The entry handed the transport on. Limits of 0 make it say `pause_writing` as soon as it has to queue."""
+        if not self.is_closing:
+            self.transport.set_write_buffer_limits(high=0)
+            if self.transport.get_write_buffer_size() == 0:
+                self.fd = descriptor_of(self.transport)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -175,15 +188,17 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """asyncio: the peer reads slower than we write; from here every byte is counted."""
+        self.fd = NO_DESCRIPTOR
         if not self.is_closing:
             self.offer = self._offer_bounded
 
     def resume_writing(self) -> None:
         """asyncio: the peer caught up."""
         if not self.is_closing:
+            self.fd = descriptor_of(self.transport)
             self.offer = self.transport.write
 
-    def _offer_bounded(self, data: bytes) -> None:
+    def _offer_bounded(self, data: bytes | memoryview) -> None:
         if self.transport.get_write_buffer_size() + len(data) > self.owner.max_buffer_bytes:
             self.owner.overflowed(self)
             self.refuse(PusherError.SLOW_CONSUMER)
@@ -226,9 +241,10 @@ class Connection(asyncio.Protocol):
     def _end(self, code: int) -> None:
         if not self.is_closing:
             self.is_closing = True
+            self.fd = NO_DESCRIPTOR
             self.offer = _discard
             self.owner.ended(self, code)
 
 
-def _discard(_data: bytes) -> None:
+def _discard(_data: bytes | memoryview) -> None:
     return
