@@ -53,10 +53,13 @@ async def authorize_channel(request: Request, query: QueryDep) -> Response:
     # A look before the grant keeps refused names out of Redis; the look that counts comes after it.
     await _decide(query, channel)
     claims = claims_of(request)
-    await _grants(query).record(
+    grants = _grants(query)
+    denial = await grants.record(
         socket_id=socket_id, user_id=claims.user_id, session_id=str(claims.session_id), channel=channel
     )
     actor, decision = await _decide(query, channel)
+    if denial is not None:
+        await grants.lift(socket_id=socket_id, channel=channel, denial=denial)
     data = _channel_data(actor, decision, client_id)
     settings = query.runtime.settings
     auth = signatures.channel_auth(

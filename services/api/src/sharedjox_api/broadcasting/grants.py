@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final
+from collections.abc import Awaitable
+from typing import Final, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from sharedjox_contracts.redis_layout import grants_key, session_sockets_key
+from sharedjox_contracts.redis_layout import LIFT_DENIAL_SCRIPT, denied_key, grants_key, session_sockets_key
 
 from sharedjox_api.http.errors import UnavailableProblem
 
@@ -28,27 +29,35 @@ class Grants:
         self._app_id = app_id
         self._wait_seconds = wait_seconds
 
-    async def record(self, *, socket_id: str, user_id: int, session_id: str, channel: str | None) -> None:
+    async def record(self, *, socket_id: str, user_id: int, session_id: str, channel: str | None) -> bytes | None:
         """Remember that this socket asked for `channel` (None: to sign in) with this session.
 
+        Returns the denial that stands against it, to be lifted once the rule said yes.
         Raises: UnavailableProblem when Redis stays away: what cannot be taken back is not given.
         """
         deadline = time.monotonic() + self._wait_seconds
         while True:
             try:
-                await self._write(socket_id, user_id, session_id, channel)
+                return await self._write(socket_id, user_id, session_id, channel)
             except (RedisError, OSError, TimeoutError) as error:
                 if time.monotonic() >= deadline:
                     raise UnavailableProblem(
                         "channels cannot be joined just now; try again", headers={"Retry-After": "1"}
                     ) from error
-            else:
-                return
             await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _write(self, socket_id: str, user_id: int, session_id: str, channel: str | None) -> None:
+    async def lift(self, *, socket_id: str, channel: str, denial: bytes) -> None:
+        """The rule says yes after an earlier no: the gateway may let this socket in again.
+
+        A denial that came after `record` stays: what it was for has happened after the rule was checked.
+        """
+        key = denied_key(self._app_id, channel, socket_id)
+        await cast("Awaitable[int]", self._redis.eval(LIFT_DENIAL_SCRIPT, 1, key, denial))  # type: ignore[arg-type]  # bytes are fine
+
+    async def _write(self, socket_id: str, user_id: int, session_id: str, channel: str | None) -> bytes | None:
         now = int(time.time())
         pipeline = self._redis.pipeline(transaction=False)
+        denial: bytes | None = None
         if channel is not None:
             key = grants_key(self._app_id, channel)
             pipeline.zadd(key, {f"{socket_id}|{user_id}|{session_id}": now})
@@ -57,4 +66,9 @@ class Grants:
         sockets = session_sockets_key(self._app_id, session_id)
         pipeline.sadd(sockets, socket_id)
         pipeline.expire(sockets, GRANT_LIFETIME_SECONDS)
-        await pipeline.execute()
+        if channel is not None:
+            pipeline.get(denied_key(self._app_id, channel, socket_id))
+        answers = await pipeline.execute()
+        if channel is not None:
+            denial = answers[-1]
+        return denial

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from sharedjox_marketplace.accounts.errors import InvalidTokenError
 
 from sharedjox_api.auth.tokens import TokenClaims
 
 from .errors import UnsupportedMediaTypeProblem
 from .json_body import parse_json
+from .request_context import current_request
+
+if TYPE_CHECKING:
+    from sharedjox_api.runtime import Runtime
 
 _CLAIMS: Final = "sharedjox.claims"
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -34,7 +39,7 @@ class PublicRoute(APIRoute):
         reads_body = self.body_field is not None
 
         async def handle(request: Request) -> Response:
-            self.authenticate(request)
+            await self.admit(request)
             exact = ExactRequest(request.scope, request.receive)
             if reads_body and await exact.body():
                 _require_json(exact)
@@ -42,16 +47,26 @@ class PublicRoute(APIRoute):
 
         return handle
 
-    def authenticate(self, request: Request) -> None:
-        """Nothing to check."""
+    async def admit(self, request: Request) -> None:
+        """Raises: RateLimitedProblem when the address asks too often."""
+        runtime: Runtime = request.app.state.runtime
+        address = current_request().address or "unknown"
+        await runtime.limiter.check("address", address, runtime.settings.rate_limit_address_per_minute)
 
 
 class AuthenticatedRoute(PublicRoute):
     """A bearer token is needed. That its session is live is checked with the first query, in the same transaction."""
 
-    def authenticate(self, request: Request) -> None:
-        """Raises: InvalidTokenError."""
-        request.scope[_CLAIMS] = request.app.state.runtime.tokens.claims_of(request.headers.get("authorization"))
+    async def admit(self, request: Request) -> None:
+        """Raises: InvalidTokenError, RateLimitedProblem when the user asks too often."""
+        runtime: Runtime = request.app.state.runtime
+        try:
+            claims = runtime.tokens.claims_of(request.headers.get("authorization"))
+        except InvalidTokenError:
+            await super().admit(request)
+            raise
+        request.scope[_CLAIMS] = claims
+        await runtime.limiter.check("user", str(claims.user_id), runtime.settings.rate_limit_user_per_minute)
 
 
 def claims_of(request: Request) -> TokenClaims:
