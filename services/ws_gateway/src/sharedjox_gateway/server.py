@@ -50,29 +50,43 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _create_server(gateway: Gateway, app: FastAPI, settings: GatewaySettings) -> _Server:
-    def make_entry(
+class _Reception:
+    """Gives every accepted connection an entry, and every entry the protocol that its first bytes ask for.
+
+    Made once, not per connection: closures that know each other would leave a cycle behind each connection.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._uvicorn: tuple[uvicorn.Config, Any, dict[str, Any], asyncio.AbstractEventLoop | None]
+
+    def __call__(
+        self,
         config: uvicorn.Config,
         server_state: Any,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> Entry:
-        def make_http(first: bytes) -> asyncio.Protocol:
-            if is_api_request(first):
-                return ApiConnection(gateway.api_connections, hand_back)
-            return SharedHttpProtocol(is_for_fastapi, hand_back, config, server_state, app_state, _loop)
+        """For uvicorn, as a protocol factory: always called with the same objects."""
+        self._uvicorn = (config, server_state, app_state, _loop)
+        return Entry(self._gateway, self._make_http)
 
-        def hand_back(transport: asyncio.Transport, data: bytes) -> None:
-            entry = Entry(gateway, make_http)
-            transport.set_protocol(entry)
-            entry.connection_made(transport)
-            entry.data_received(data)
+    def _make_http(self, first: bytes) -> asyncio.Protocol:
+        if is_api_request(first):
+            return ApiConnection(self._gateway.api_connections, self._hand_back)
+        return SharedHttpProtocol(is_for_fastapi, self._hand_back, *self._uvicorn)
 
-        return Entry(gateway, make_http)
+    def _hand_back(self, transport: asyncio.Transport, data: bytes) -> None:
+        entry = Entry(self._gateway, self._make_http)
+        transport.set_protocol(entry)
+        entry.connection_made(transport)
+        entry.data_received(data)
 
+
+def _create_server(gateway: Gateway, app: FastAPI, settings: GatewaySettings) -> _Server:
     config = uvicorn.Config(
         app,
-        http=make_entry,  # type: ignore[arg-type]  # any callable with the constructor's arguments will do
+        http=_Reception(gateway),  # type: ignore[arg-type]  # any callable with the constructor's arguments will do
         ws="none",
         log_config=None,
         log_level="warning",

@@ -31,18 +31,6 @@ class PresenceDirectory(Protocol):
         ...
 
 
-class NoPresence:
-    """A directory of a cluster without presence channels."""
-
-    async def users(self, app_id: str, channel: str) -> list[str]:
-        """See `PresenceDirectory`."""
-        return []
-
-    async def user_counts(self, app_id: str, channels: list[str]) -> list[int]:
-        """See `PresenceDirectory`."""
-        return [0] * len(channels)
-
-
 class ChannelDirectory:
     """Answers questions about channels. Raises: OSError while Redis is away."""
 

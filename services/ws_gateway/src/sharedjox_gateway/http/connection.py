@@ -118,7 +118,8 @@ class ApiConnection(asyncio.Protocol):
         self.owner = owner
         self.transport: asyncio.Transport | None = None
         self._hand_back = hand_back
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        """Gone with the transport: it refers back here, and a cycle per connection would keep the collector busy."""
         self._slots: deque[_Slot] = deque()
         self._buffer = b""
         self._since = owner.now
@@ -191,9 +192,11 @@ class ApiConnection(asyncio.Protocol):
         return b""
 
     def _feed(self, data: bytes) -> None:
-        was_in_head = self._in_head
+        parser, was_in_head = self._parser, self._in_head
+        if parser is None:
+            return
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             # The request asks for another protocol (Java's client offers HTTP/2 with every first request). It was
             # answered in HTTP/1.1, as RFC 9110 allows; what follows it is the next request.
@@ -261,9 +264,9 @@ class ApiConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """httptools: the request is whole."""
         self._in_message = False
-        if self._is_ending or self.transport is None:
-            return
         parser = self._parser
+        if self._is_ending or parser is None:
+            return
         method = parser.get_method().decode("ascii")
         keeps = parser.should_keep_alive()
         persistence = "" if keeps else "close"
@@ -352,7 +355,7 @@ class ApiConnection(asyncio.Protocol):
             transport.abort()
 
     def _leave(self) -> None:
-        self.transport = None
+        self.transport = self._parser = None
         self._is_ending = True
         self._slots.clear()
         self.owner.open.discard(self)
