@@ -27,7 +27,7 @@ function connect(token) {
     forceTLS: false,
     enabledTransports: ['ws'],
     authEndpoint: `${api}/broadcasting/auth`,
-    bearerToken: token,
+    auth: { headers: { Authorization: `Bearer ${token}` } }, // bearerToken would be shared by all Echos of a process
     Pusher,
   });
 }

@@ -107,7 +107,7 @@ def test_taken_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
         ("REDIS_URL", "redis://127.0.0.1:1", "REDIS_URL: no Redis at 127.0.0.1:1"),
         ("DATABASE_URL", "postgresql://app:hush@127.0.0.1:1/x", "DATABASE_URL: no Postgres at 127.0.0.1:1"),
         ("PLATFORM_FEE_PERCENT", "much", "PLATFORM_FEE_PERCENT: "),
-        ("DRAIN_SECONDS", "-1", "gateway-1: DRAIN_SECONDS: "),
+        ("DRAIN_SECONDS", "-1", ": DRAIN_SECONDS: "),
         ("APP_ENV", "production", "sample secret"),
     ],
 )
@@ -173,7 +173,7 @@ def test_killed_supervisor_leaves_no_process_and_the_next_run_starts(tmp_path: P
     run.start()
     pids = run.pids()
     os.kill(pids["worker"], signal.SIGSTOP)
-    os.kill(run.process.pid, signal.SIGKILL)
+    run.process.kill()
     eventually_sync(lambda: not any(is_alive(pid) for pid in pids.values()), 20, what="all processes ended")
 
     again = Run(tmp_path / "data")
