@@ -94,6 +94,7 @@ class Entry(asyncio.Protocol):
             return
         protocol = self._owner.upgrade(request, transport)
         transport.set_protocol(protocol)
+        protocol.connection_made(transport)
         if rest:
             protocol.data_received(rest)
 

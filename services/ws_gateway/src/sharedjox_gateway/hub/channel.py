@@ -15,8 +15,9 @@ class Member(Protocol):
     """A connection as the hub sees it."""
 
     socket_id: str
-    offer: Callable[[bytes], object]
-    """Takes complete WebSocket frames. Never blocks, never raises; what it cannot send at once it buffers, bounded."""
+    offer: Callable[[bytes | memoryview], object]
+    """Takes WebSocket frames, or the rest of some whose beginning was sent. Never blocks, never raises; what it cannot
+    send at once it buffers, bounded."""
 
 
 class Delivery(Struct, frozen=True, gc=False):

@@ -11,8 +11,7 @@ are not served by it: their position already covers its events.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from .channel import Channel, Delivery, Member
@@ -31,6 +30,14 @@ class FanoutObserver(Protocol):
 
 
 FindMember = Callable[[str], Member | None]
+Send = Callable[[Sequence[Member], bytes], None]
+"""Offers the same bytes to each of some members."""
+
+
+def offer_to_each(members: Sequence[Member], data: bytes) -> None:
+    """The plain `Send`."""
+    for member in members:
+        member.offer(data)
 
 
 class _Pass:
@@ -87,24 +94,19 @@ class _Pass:
                 member.offer(data)
                 self.served += 1
 
-    def step(self, channel: Channel, budget: int) -> int:
+    def step(self, channel: Channel, budget: int, send: Send) -> int:
         """Serve up to `budget` members; returns how many were looked at."""
-        data = self.data
-        chunk = islice(self.members, self.index, self.index + budget)
         start = self.index
-        self.index = min(self.index + budget, len(self.members))
+        chunk = self.members[start : start + budget]
+        self.index = start + len(chunk)
         if channel.version == self.version:
-            for member in chunk:
-                member.offer(data)
-            self.served += self.index - start
+            serving = chunk
         else:
-            current = channel.members
-            first = self.first
-            for member in chunk:
-                if current.get(member, first) < first:
-                    member.offer(data)
-                    self.served += 1
-        return self.index - start
+            current, first = channel.members, self.first
+            serving = [member for member in chunk if current.get(member, first) < first]
+        send(serving, self.data)
+        self.served += len(serving)
+        return len(chunk)
 
     @property
     def is_done(self) -> bool:
@@ -138,7 +140,7 @@ class Fanout:
     process's connections.
     """
 
-    __slots__ = ("_find_member", "_is_scheduled", "_observer", "_queue", "_schedule", "_slice")
+    __slots__ = ("_find_member", "_is_scheduled", "_observer", "_queue", "_schedule", "_send", "_slice")
 
     def __init__(
         self,
@@ -146,11 +148,13 @@ class Fanout:
         find_member: FindMember,
         observer: FanoutObserver,
         slice_members: int = SLICE_MEMBERS,
+        send: Send = offer_to_each,
     ) -> None:
         self._schedule = schedule
         self._find_member = find_member
         self._observer = observer
         self._slice = slice_members
+        self._send = send
         self._queue: deque[Channel] = deque()
         self._is_scheduled = False
 
@@ -192,7 +196,7 @@ class Fanout:
                 return 1
             work = channel.fanout = _Pass(channel, deliveries, self._find_member)
             work.serve_exceptions()
-        cost = work.step(channel, budget)
+        cost = work.step(channel, budget, self._send)
         if work.is_done:
             channel.fanout = None
             self._observer.delivered(channel, work.deliveries, work.served, len(work.data))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from .channel import Channel, Delivery, Member
-from .fanout import SLICE_MEMBERS, Fanout, FanoutObserver
+from .fanout import SLICE_MEMBERS, Fanout, FanoutObserver, Send, offer_to_each
 
 M = TypeVar("M", bound=Member)
 
@@ -21,10 +21,11 @@ class Hub(Generic[M]):
         schedule: Callable[[Callable[[], None]], object],
         observer: FanoutObserver,
         slice_members: int = SLICE_MEMBERS,
+        send: Send = offer_to_each,
     ) -> None:
         self.connections: dict[str, M] = {}
         self._channels: dict[tuple[str, str], Channel] = {}
-        self._fanout = Fanout(schedule, self.connections.get, observer, slice_members)
+        self._fanout = Fanout(schedule, self.connections.get, observer, slice_members, send)
 
     def channel(self, app_id: str, name: str) -> Channel | None:
         """A channel that this process has open, or None."""

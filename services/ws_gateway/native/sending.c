@@ -1,0 +1,106 @@
+/*
+ * sharedjox_gateway.connection._sending: one system call per connection and nothing else in between.
+ *
+ * Optional. Without it the gateway writes through its transports, with the same results (connection/sending.py).
+ *
+ * A connection's `fd` is its socket while everything given to it was sent, and -1 while its transport holds unsent
+ * bytes, once it closes, and always under TLS. So what is sent here cannot overtake what is queued there. The
+ * descriptors are read at the moment of sending, on the event loop's thread, which alone closes them: no descriptor can
+ * have been given to somebody else in the meantime.
+ */
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0
+#endif
+
+static PyObject *fd_name;
+
+/* The descriptor of a member, -1 when it has none; -2 with an exception set. */
+static long descriptor_of(PyObject *member) {
+    PyObject *value = PyObject_GetAttr(member, fd_name);
+    if (value == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return -2;
+        PyErr_Clear(); /* a member that is no socket: it takes the slow way */
+        return -1;
+    }
+    long fd = PyLong_AsLong(value);
+    Py_DECREF(value);
+    return fd == -1 && PyErr_Occurred() ? -2 : fd;
+}
+
+/* What was not sent whole becomes (member, bytes sent). A failed send counts as none: the transport finds out why. */
+static PyObject *unsent(PyObject *members, const Py_ssize_t *sent, Py_ssize_t count, Py_ssize_t length) {
+    PyObject *list = PyList_New(0);
+    if (list == NULL) return NULL;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (sent[i] == length) continue;
+        PyObject *pair = Py_BuildValue("(On)", PyList_GetItem(members, i), sent[i]);
+        if (pair == NULL || PyList_Append(list, pair) < 0) {
+            Py_XDECREF(pair);
+            Py_DECREF(list);
+            return NULL;
+        }
+        Py_DECREF(pair);
+    }
+    return list;
+}
+
+static PyObject *send_many(PyObject *module, PyObject *args) {
+    PyObject *members;
+    const char *data;
+    Py_ssize_t length;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O!y#:send_many", &PyList_Type, &members, &data, &length)) return NULL;
+    Py_ssize_t count = PyList_Size(members);
+    long *fds = PyMem_Malloc((sizeof(long) + sizeof(Py_ssize_t)) * (size_t)(count ? count : 1));
+    if (fds == NULL) return PyErr_NoMemory();
+    Py_ssize_t *sent = (Py_ssize_t *)(fds + count);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        fds[i] = descriptor_of(PyList_GetItem(members, i));
+        if (fds[i] == -2) {
+            PyMem_Free(fds);
+            return NULL;
+        }
+    }
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < count; i++) {
+        sent[i] = 0;
+        if (fds[i] < 0) continue;
+        ssize_t n;
+        do {
+            n = send((int)fds[i], data, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
+        } while (n < 0 && errno == EINTR);
+        if (n > 0) sent[i] = n;
+    }
+    Py_END_ALLOW_THREADS
+    PyObject *result = unsent(members, sent, count, length);
+    PyMem_Free(fds);
+    return result;
+}
+
+static PyMethodDef methods[] = {
+    {"send_many", send_many, METH_VARARGS,
+     "send_many(members, data) -> [(member, bytes sent), ...]\n\n"
+     "Send `data` to the socket `fd` of every member of a list; returns those that did not take all of it."},
+    {NULL, NULL, 0, NULL},
+};
+
+static int prepare(PyObject *module) {
+    (void)module;
+    if (fd_name == NULL) fd_name = PyUnicode_InternFromString("fd");
+    return fd_name == NULL ? -1 : 0;
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, prepare}, {0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_sending", "The optional send loop; see connection/sending.py.", 0, methods, slots, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__sending(void) { return PyModuleDef_Init(&definition); }

@@ -1,0 +1,55 @@
+"""How one write reaches many connections: through their transports, or by the optional send loop in C.
+
+The loop costs one system call per connection and nothing else; it earns 15-40 % of fan-out throughput
+(docs/performance.md). It is used when it was built (`native/sending.c`) and not switched off; the results are the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
+
+from sharedjox_gateway.hub.channel import Member
+from sharedjox_gateway.hub.fanout import Send, offer_to_each
+
+NO_DESCRIPTOR = -1
+"""Of a connection that must be written to through its transport."""
+
+SendMany = Callable[[list[Member], bytes], list[tuple[Member, int]]]
+
+
+class _NativeModule(Protocol):
+    send_many: SendMany
+
+
+def _native() -> _NativeModule | None:
+    try:
+        from . import _sending  # type: ignore[attr-defined]  # built where a compiler is
+    except ImportError:
+        return None
+    return cast("_NativeModule", _sending)
+
+
+def choose_send(*, use_native: bool = True) -> Send:
+    """The way for the hub to write to a slice of a channel's members."""
+    native = _native() if use_native else None
+    return native_send(native.send_many) if native is not None else offer_to_each
+
+
+def native_send(send_many: SendMany) -> Send:
+    """Sends by `send_many`; what a socket does not take at once goes on through its transport, in order."""
+
+    def send(members: Sequence[Member], data: bytes) -> None:
+        for member, sent in send_many(cast("list[Member]", members), data):
+            member.offer(memoryview(data)[sent:] if sent else data)
+
+    return send
+
+
+def descriptor_of(transport: asyncio.Transport) -> int:
+    """The socket to which bytes may go directly: none under TLS, where the transport encrypts them."""
+    if transport.get_extra_info("ssl_object") is not None:
+        return NO_DESCRIPTOR
+    socket = transport.get_extra_info("socket")
+    return NO_DESCRIPTOR if socket is None else int(socket.fileno())

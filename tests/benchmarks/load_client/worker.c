@@ -1,0 +1,457 @@
+/* One client process: its connections, their life, and the check of what arrives. */
+#define _GNU_SOURCE
+#include "load.h"
+#include "digest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <signal.h>
+#include <unistd.h>
+
+enum { CLOSED, UPGRADING, GREETED, JOINING, READY, LEAVING, STALLED };
+enum { READ_SIZE = 256 * 1024, EVENTS = 512 };
+
+typedef struct {
+    int fd;
+    uint8_t state;
+    uint32_t next;    /* the sequence number that must come now */
+    uint64_t seen;    /* bit n: number next-1-n came; tells doubled from swapped */
+    char *rest;       /* the beginning of an incomplete frame */
+    uint32_t rest_length;
+    int channel;
+} connection;
+
+static worker_state *me;
+static int worker_index, epoll, timer;
+static connection *list;
+static int count, opened, handshakes, running;
+static int base; /* the number of our first connection among those of all workers */
+static uint64_t received_at, next_due, interval, random_state = 88172645463325252ull;
+static char buffer[READ_SIZE + 4096 * 16];
+static unsigned long long unreported;
+
+static void raise_counter(atomic_ullong *counter, unsigned long long n) {
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static void send_text(connection *c, const char *text, size_t length) {
+    char frame[2048];
+    size_t size = client_frame(1, text, length, frame);
+    if (send(c->fd, frame, size, MSG_NOSIGNAL) != (ssize_t)size && c->state != CLOSED) raise_counter(&me->faults.closed, 1);
+}
+
+/* --- the check ----------------------------------------------------------------------------------------------------- */
+
+static void check(connection *c, uint32_t sequence) {
+    if (sequence == c->next) {
+        c->seen = c->seen << 1 | 1;
+        c->next++;
+    } else if (sequence > c->next) {
+        uint32_t gap = sequence - c->next;
+        raise_counter(&me->faults.missing, gap);
+        c->seen = gap < 63 ? c->seen << (gap + 1) | 1 : 1;
+        c->next = sequence + 1;
+    } else {
+        uint32_t back = c->next - 1 - sequence;
+        if (back > 63 || c->seen >> back & 1) {
+            raise_counter(&me->faults.doubled, 1);
+        } else {
+            raise_counter(&me->faults.swapped, 1);
+            raise_counter(&me->faults.missing, -1ull);
+            c->seen |= 1ull << back;
+        }
+    }
+}
+
+static uint64_t number(const char *digits, int length) {
+    uint64_t value = 0;
+    for (int i = 0; i < length; i++) value = value * 10 + (uint64_t)(digits[i] - '0');
+    return value;
+}
+
+/* Look at a text message for "#s<8 digits>#t<16 digits>"; false when it is none of ours. */
+static bool take_message(connection *c, const char *text, size_t length) {
+    static size_t hint;
+    const char *mark = NULL;
+    if (hint + 28 <= length && text[hint] == '#' && text[hint + 1] == 's' && text[hint + 10] == '#') mark = text + hint;
+    else mark = memmem(text, length, "#s", 2);
+    if (!mark || mark + 28 > text + length || mark[10] != '#') return false;
+    hint = (size_t)(mark - text);
+    check(c, (uint32_t)number(mark + 2, 8));
+    unreported++;
+    if (atomic_load_explicit(&shared->measuring, memory_order_relaxed)) {
+        uint64_t sent = number(mark + 12, 16);
+        observe(&me->latency, received_at > sent ? received_at - sent : 0);
+    }
+    return true;
+}
+
+/* --- a connection's life ------------------------------------------------------------------------------------------- */
+
+static int index_of(const connection *c) { return base + (int)(c - list); }
+
+static void open_next(void) {
+    while (opened < count && handshakes < opt.handshakes) {
+        connection *c = &list[opened++];
+        char head[1024];
+        c->fd = connect_to(opt.ports[index_of(c) % opt.port_count], worker_index, false);
+        c->state = UPGRADING;
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
+        if (epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &event) < 0) die("epoll_ctl: %s", strerror(errno));
+        size_t size = upgrade_request(opt.path, head);
+        if (send(c->fd, head, size, MSG_NOSIGNAL) != (ssize_t)size) {
+            event.events = EPOLLIN | EPOLLOUT; /* the handshake of TCP is still on its way */
+            epoll_ctl(epoll, EPOLL_CTL_MOD, c->fd, &event);
+        }
+        handshakes++;
+    }
+}
+
+static void writable(connection *c) {
+    char head[1024];
+    size_t size = upgrade_request(opt.path, head);
+    if (send(c->fd, head, size, MSG_NOSIGNAL) != (ssize_t)size) die("upgrade request: %s", strerror(errno));
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
+    epoll_ctl(epoll, EPOLL_CTL_MOD, c->fd, &event);
+}
+
+static void close_connection(connection *c) {
+    if (c->state == CLOSED) return;
+    struct linger reset = {1, 0}; /* RST: leaves no TIME_WAIT behind */
+    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    close(c->fd);
+    free(c->rest);
+    c->rest = NULL;
+    c->rest_length = 0;
+    if (c->state < READY) handshakes--;
+    c->state = CLOSED;
+}
+
+static void subscribe(connection *c, const char *greeting, size_t length) {
+    char text[1536], auth[256] = "";
+    values v = {.channel = c->channel, .index = index_of(c), .auth = auth};
+    if (strstr(opt.subscribe, "@auth@")) {
+        /* The socket id stands in a JSON string inside a JSON string: \"socket_id\":\"1.2\" */
+        const char *id = memmem(greeting, length, "socket_id", 9);
+        char covered[512], *end;
+        int size = 0;
+        if (!id) die("no socket_id in: %.*s", (int)length, greeting);
+        id += 9 + strspn(id + 9, "\\\": ");
+        size_t id_length = strspn(id, "0123456789.");
+        size = sprintf(covered, "%.*s:", (int)id_length, id);
+        end = covered + size;
+        size += channel_name(c->channel, end);
+        int key = sprintf(auth, "%s:", opt.key);
+        hmac_sha256_hex(opt.secret, covered, (size_t)size, auth + key);
+    }
+    c->state = JOINING;
+    send_text(c, text, expand(opt.subscribe, &v, text));
+}
+
+static void joined(connection *c) {
+    c->state = READY;
+    handshakes--;
+    atomic_fetch_add_explicit(&me->ready, 1, memory_order_relaxed);
+}
+
+static void churned(connection *c, const char *text, size_t length) {
+    (void)text, (void)length;
+    c->state = READY;
+    raise_counter(&shared->churned, 1);
+}
+
+static void text_message(connection *c, const char *text, size_t length) {
+    switch (c->state) {
+    case GREETED:
+        if (!opt.welcome[0] || memmem(text, length, opt.welcome, strlen(opt.welcome))) subscribe(c, text, length);
+        return;
+    case JOINING:
+        if (memmem(text, length, opt.acknowledged, strlen(opt.acknowledged))) joined(c);
+        return;
+    case LEAVING:
+        if (memmem(text, length, opt.acknowledged, strlen(opt.acknowledged))) churned(c, text, length);
+        else take_message(c, text, length);
+        return;
+    default:
+        if (take_message(c, text, length)) return;
+        if (memmem(text, length, "pusher:ping", 11)) {
+            static const char pong[] = "{\"event\":\"pusher:pong\",\"data\":{}}";
+            send_text(c, pong, sizeof pong - 1);
+        }
+    }
+}
+
+static void take_frame(connection *c, int opcode, const char *payload, size_t length) {
+    if (opcode == 1 || opcode == 2) {
+        text_message(c, payload, length);
+    } else if (opcode == 9) {
+        char frame[256];
+        size_t size = client_frame(10, payload, length, frame);
+        send(c->fd, frame, size, MSG_NOSIGNAL);
+    } else if (opcode == 8) {
+        fprintf(stderr, "load client: closed by the server: %.*s\n", length > 2 ? (int)length - 2 : 0, payload + 2);
+        raise_counter(&me->faults.closed, 1);
+        close_connection(c);
+    }
+}
+
+/* The answer to the upgrade; returns what it took, 0 while it is incomplete. */
+static size_t take_upgrade(connection *c, const char *data, size_t length) {
+    const char *end = memmem(data, length, "\r\n\r\n", 4);
+    if (!end) return 0;
+    if (length < 12 || memcmp(data + 9, "101", 3)) die("upgrade refused: %.*s", (int)(end - data), data);
+    c->state = GREETED;
+    if (!opt.welcome[0]) {
+        if (opt.subscribe[0]) subscribe(c, "", 0);
+        if (!opt.acknowledged[0]) joined(c);
+    }
+    return (size_t)(end + 4 - data);
+}
+
+static size_t consume(connection *c, const char *data, size_t length) {
+    size_t used = 0;
+    while (used < length && c->state != CLOSED) {
+        int opcode;
+        const char *payload;
+        size_t size, payload_length;
+        if (c->state == UPGRADING) {
+            size = take_upgrade(c, data + used, length - used);
+        } else {
+            size = server_frame(data + used, length - used, &opcode, &payload, &payload_length);
+            if (size) take_frame(c, opcode, payload, payload_length);
+        }
+        if (!size) break;
+        used += size;
+    }
+    return used;
+}
+
+static void readable(connection *c) {
+    size_t have = c->rest_length;
+    if (have) memcpy(buffer, c->rest, have);
+    ssize_t got = recv(c->fd, buffer + have, READ_SIZE - have, 0);
+    if (got <= 0) {
+        if (got < 0 && errno == EAGAIN) return;
+        raise_counter(&me->faults.closed, 1);
+        close_connection(c);
+        return;
+    }
+    received_at = now_ns();
+    raise_counter(&me->bytes, (unsigned long long)got);
+    size_t length = have + (size_t)got, used = consume(c, buffer, length);
+    if (c->state == CLOSED) return;
+    size_t left = length - used;
+    if (left > READ_SIZE / 2) die("a frame of more than %d bytes", READ_SIZE / 2);
+    if (left) {
+        c->rest = realloc(c->rest, left);
+        memcpy(c->rest, buffer + used, left);
+    } else if (c->rest) {
+        free(c->rest);
+        c->rest = NULL;
+    }
+    c->rest_length = (uint32_t)left;
+}
+
+/* --- publishing (worker 0) ----------------------------------------------------------------------------------------- */
+
+static unsigned long long received_by_all(void) {
+    unsigned long long total = 0;
+    for (int i = 0; i < opt.workers; i++) total += atomic_load_explicit(&shared->worker[i].received, memory_order_relaxed);
+    return total;
+}
+
+static int members_per_channel(void) {
+    int members = (shared->connections - shared->stalled) / opt.channels;
+    return members > 0 ? members : 1;
+}
+
+static void publish(uint64_t timestamp) {
+    int channel = 0;
+    if (opt.channels > 1) {
+        random_state ^= random_state << 13, random_state ^= random_state >> 7, random_state ^= random_state << 17;
+        channel = (int)(random_state % (uint64_t)opt.channels);
+    }
+    publish_one(channel, ++shared->sent[channel], timestamp);
+    atomic_fetch_add_explicit(&shared->published, 1, memory_order_relaxed);
+}
+
+/* Closed loop: as many messages as keep `window` of them in flight. */
+static void top_up(void) {
+    unsigned long long members = (unsigned long long)members_per_channel();
+    unsigned long long done = received_by_all() / members, published = shared->published;
+    int batch = 0;
+    uint64_t now = now_ns();
+    while (published < done + (unsigned long long)shared->window && batch++ < opt.publish_batch) {
+        publish(now);
+        published++;
+    }
+    if (batch) publisher_flush();
+}
+
+/* Open loop: every message that is due, stamped with the moment at which it was due. */
+static void publish_due(void) {
+    uint64_t now = now_ns();
+    if (next_due > now) return;
+    for (int batch = 0; next_due <= now && batch < 1000; batch++, next_due += interval) publish(next_due);
+    publisher_flush();
+}
+
+static void arm(void) {
+    struct itimerspec at = {{0, 0}, {(time_t)(next_due / 1000000000u), (long)(next_due % 1000000000u)}};
+    timerfd_settime(timer, TFD_TIMER_ABSTIME, &at, NULL);
+}
+
+static void keep_publishing(void) {
+    if (worker_index != 0 || !running || !atomic_load(&shared->publishing)) return;
+    if (shared->kind == C_FLOOD) {
+        top_up();
+    } else if (shared->kind == C_RATE) {
+        publish_due();
+        arm();
+    }
+}
+
+static void report_received(void) {
+    if (!unreported) return;
+    raise_counter(&me->received, unreported);
+    unreported = 0;
+    if (worker_index != 0 && shared->kind == C_FLOOD) eventfd_write(wake[0], 1);
+}
+
+/* --- commands ------------------------------------------------------------------------------------------------------ */
+
+static void finished(void) {
+    running = 0;
+    atomic_store(&me->finished, atomic_load(&shared->number));
+    eventfd_write(parent_wake, 1);
+}
+
+static void start_connecting(void) {
+    int each = shared->connections / opt.workers, more = shared->connections % opt.workers;
+    count = each + (worker_index < more);
+    base = worker_index * each + (worker_index < more ? worker_index : more);
+    list = calloc((size_t)count + 1, sizeof *list);
+    for (int i = 0; i < count; i++) {
+        list[i].channel = (base + i) % opt.channels;
+        list[i].next = shared->sent[list[i].channel] + 1;
+        list[i].seen = ~0ull;
+    }
+    opened = handshakes = 0;
+    atomic_store(&me->ready, 0);
+}
+
+static void disconnect_all(void) {
+    for (int i = 0; i < count; i++) close_connection(&list[i]);
+    free(list);
+    list = NULL;
+    count = opened = 0;
+    atomic_store(&me->ready, 0);
+}
+
+static void stall_some(void) {
+    for (int i = 0; i < count && index_of(&list[i]) < shared->stalled; i++) {
+        epoll_ctl(epoll, EPOLL_CTL_DEL, list[i].fd, NULL);
+        list[i].state = STALLED;
+    }
+}
+
+/* What is still missing at the end counts as missing, connection by connection. */
+static void verify(void) {
+    for (int i = 0; i < count; i++) {
+        connection *c = &list[i];
+        uint32_t sent = shared->sent[c->channel];
+        if (c->state == READY && c->next <= sent) raise_counter(&me->faults.missing, sent + 1 - c->next);
+        c->next = sent + 1;
+        c->seen = ~0ull;
+    }
+}
+
+static void begin(void) {
+    running = 1;
+    switch (shared->kind) {
+    case C_CONNECT: start_connecting(); break;
+    case C_DISCONNECT: disconnect_all(); finished(); break;
+    case C_STALL: stall_some(); finished(); break;
+    case C_QUIT: _exit(0);
+    case C_RATE:
+        interval = (uint64_t)(1e9 / shared->rate);
+        next_due = now_ns() + interval;
+        break;
+    case C_FLOOD: case C_IDLE: case C_CHURN: break;
+    }
+}
+
+/* Churn: a member leaves and joins again, one at a time per loop turn, while the others go on receiving. */
+static void churn_one(void) {
+    static int at;
+    if (count == 0) return;
+    connection *c = &list[at++ % count];
+    if (c->state != READY) return;
+    char text[1536];
+    values v = {.channel = c->channel, .index = index_of(c)};
+    c->state = LEAVING;
+    send_text(c, text, expand(opt.unsubscribe, &v, text));
+    send_text(c, text, expand(opt.subscribe, &v, text));
+}
+
+static void turn(void) {
+    if (!running) return;
+    switch (shared->kind) {
+    case C_CONNECT:
+        open_next();
+        if (atomic_load(&me->ready) == count) finished();
+        break;
+    case C_FLOOD: case C_RATE: case C_IDLE: case C_CHURN:
+        keep_publishing();
+        if (shared->kind == C_CHURN && atomic_load(&shared->publishing)) churn_one();
+        if (atomic_load(&shared->verifying)) {
+            if (shared->kind != C_CHURN) verify();
+            finished();
+        }
+        break;
+    default: break;
+    }
+}
+
+void run_worker(int index) {
+    static struct epoll_event events[EVENTS];
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    worker_index = index;
+    me = &shared->worker[index];
+    epoll = epoll_create1(EPOLL_CLOEXEC);
+    timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    static int wake_mark, timer_mark;
+    struct epoll_event wakes = {.events = EPOLLIN, .data.ptr = &wake_mark};
+    struct epoll_event ticks = {.events = EPOLLIN, .data.ptr = &timer_mark};
+    epoll_ctl(epoll, EPOLL_CTL_ADD, wake[index], &wakes);
+    epoll_ctl(epoll, EPOLL_CTL_ADD, timer, &ticks);
+    if (index == 0) publisher_open(epoll);
+    for (int command = 0;;) {
+        bool is_churning = running && shared->kind == C_CHURN;
+        int ready = epoll_wait(epoll, events, EVENTS, is_churning ? 1 : 1000);
+        for (int i = 0; i < ready; i++) {
+            void *mark = events[i].data.ptr;
+            eventfd_t ignored;
+            if (mark == &wake_mark) eventfd_read(wake[index], &ignored);
+            else if (mark == &timer_mark) (void)!read(timer, &ignored, sizeof ignored);
+            else if (events[i].data.u64 & PUBLISHER_MARK) publisher_ready((int)(events[i].data.u64 & 0xffffffff), events[i].events);
+            else if (events[i].events & EPOLLOUT) writable(mark);
+            else readable(mark);
+        }
+        report_received();
+        int newest = atomic_load(&shared->number);
+        if (newest != command) {
+            command = newest;
+            begin();
+        }
+        turn();
+    }
+}

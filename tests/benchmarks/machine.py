@@ -1,0 +1,142 @@
+"""The machine under a benchmark: who runs where, what it costs, and who else is busy."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+SERVER_CORE: Final = 0
+CLIENT_CORE: Final = 1 if (os.cpu_count() or 1) > 1 else 0
+TICK: Final = os.sysconf("SC_CLK_TCK")
+PAGE_KB: Final = os.sysconf("SC_PAGE_SIZE") // 1024
+_NICE: Final = -10
+_ISOLATED: Final = "SHAREDJOX_BENCH_ISOLATED"
+
+
+def isolate(module: str, arguments: Sequence[str]) -> None:
+    """Start this program again in a network namespace of its own, where no other traffic and no firewall rule is.
+
+    Where that is not allowed the benchmark runs as it is.
+    """
+    if os.environ.get(_ISOLATED) or not shutil.which("unshare"):
+        return
+    os.environ[_ISOLATED] = "1"
+    script = 'ip link set lo up && exec "$@"'
+    probe = subprocess.run(["unshare", "--net", "sh", "-c", script, "sh", "true"], capture_output=True, check=False)
+    if probe.returncode == 0:
+        sys.stdout.flush()
+        command = ["unshare", "--net", "sh", "-c", script, "sh", sys.executable, "-m", module, *arguments]
+        os.execvp(command[0], command)  # noqa: S606 - no shell in between but our own line above
+
+
+def take_priority() -> None:
+    """Run before other work of this machine, where we may: our session's share of the cores for the time of the run.
+
+    Niceness alone only counts against processes of the same session (sched(7), "The autogroup feature").
+    """
+    group = Path("/proc/self/autogroup")
+    with contextlib.suppress(OSError):
+        before = group.read_text("utf-8").split()[-1]
+        group.write_text(str(_NICE), "utf-8")
+        atexit.register(_restore, group, before)
+
+
+def _restore(group: Path, nice: str) -> None:
+    with contextlib.suppress(OSError):
+        group.write_text(nice, "utf-8")
+
+
+def pin(pid: int, core: int) -> None:
+    """Keep a process, all of its threads, on one core."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {core})
+
+
+def on_core(core: int, command: Sequence[str]) -> list[str]:
+    """A command line that starts `command` pinned."""
+    return ["taskset", "-c", str(core), *command]
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and the children it has reaped."""
+    fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def rss_kb(pid: int) -> int:
+    """Resident memory in user space."""
+    return int(Path(f"/proc/{pid}/statm").read_text("utf-8").split()[1]) * PAGE_KB
+
+
+def kernel_socket_kb() -> int:
+    """Slab memory of the kernel: sockets, files, epoll items, of the whole machine."""
+    for line in Path("/proc/meminfo").read_text("utf-8").splitlines():
+        if line.startswith("Slab:"):
+            return int(line.split()[1])
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class CpuUse:
+    """`own_seconds` of the processes asked for; `foreign_cores` are busy with neither us nor our children."""
+
+    wall_seconds: float
+    own_seconds: float
+    foreign_cores: float
+
+
+class CpuMeter:
+    """Measures from its making to `read`."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._pids = list(pids)
+        self._own = self._own_seconds()
+        self._family = _family_seconds()
+        self._busy = _busy_seconds()
+        self._began = time.monotonic()
+
+    def _own_seconds(self) -> float:
+        return sum(cpu_seconds(pid) for pid in self._pids)
+
+    def read(self) -> CpuUse:
+        """What was used since."""
+        wall = time.monotonic() - self._began
+        own = self._own_seconds() - self._own
+        foreign = (_busy_seconds() - self._busy) - (_family_seconds() - self._family)
+        return CpuUse(wall, own, round(max(foreign, 0.0) / wall, 3))
+
+
+def _busy_seconds() -> float:
+    """All cores: user, nice, system, interrupts."""
+    fields = [int(field) for field in Path("/proc/stat").read_text("utf-8").split("\n", 1)[0].split()[1:]]
+    user, nice, system, _idle, _iowait, irq, softirq = fields[:7]
+    return (user + nice + system + irq + softirq) / TICK
+
+
+def _family_seconds() -> float:
+    """Everything that descends from this process, the process itself included."""
+    parents: dict[int, int] = {}
+    seconds: dict[int, float] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text("utf-8").rpartition(")")[2].split()
+                parents[int(entry.name)] = int(fields[1])
+                seconds[int(entry.name)] = (int(fields[11]) + int(fields[12])) / TICK
+    me = os.getpid()
+    total = 0.0
+    for pid, used in seconds.items():
+        ancestor = pid
+        while ancestor not in (0, 1, me):
+            ancestor = parents.get(ancestor, 0)
+        total += used if ancestor == me else 0.0
+    return total
