@@ -230,14 +230,22 @@ async def test_a_released_job_takes_its_channel_from_the_freelancer_and_a_new_cl
         as_freelancer = await exits.enter_async_context(freelancer.http())
         job = await post(as_client, "/api/jobs", SEED_JOB)
         channel = f"private-job.{job['id']}"
-        echo = await echo_of(stack, exits, freelancer)
+        pusher = await exits.enter_async_context(
+            node_client(stack.ports.gateway, token=freelancer.token, api_port=stack.ports.api, library="pusher")
+        )
         await post(as_freelancer, f"/api/jobs/{job['id']}/claim")
-        await echo.subscribe(channel)
+        await pusher.subscribe(channel)
         await post(as_freelancer, f"/api/jobs/{job['id']}/status", {"status": "active"})
-        await eventually(lambda: channel in echo.refused, 3, what="the channel was taken away")
-        await echo.send("unsubscribe", channel=channel)
-        echo.refused.clear()
-        assert (await echo.try_subscribe(channel))["status"] == 403
+        await eventually(lambda: channel in pusher.refused, 3, what="the channel was taken away")
+        await pusher.send("unsubscribe", channel=channel)
+        pusher.refused.clear()
+        assert (await pusher.try_subscribe(channel))["status"] == 403
+        await pusher.send("unsubscribe", channel=channel)
+        await post(as_freelancer, f"/api/jobs/{job['id']}/claim")
+        await pusher.subscribe(channel)
+        await post(as_freelancer, f"/api/jobs/{job['id']}/status", {"status": "in_progress"})
+        statuses = [(await pusher.wait_event("job.updated", channel=channel, count=n)).data["status"] for n in (1, 2)]
+        assert statuses == ["active", "in_progress"], "its own release was the last it saw before"
 
 
 @pytest.mark.parametrize("library", ["echo", "pusher"])

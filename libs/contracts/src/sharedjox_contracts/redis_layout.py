@@ -69,6 +69,27 @@ def grants_key(app_id: str, channel: str) -> str:
     return f"{KEY_PREFIX}:{{{app_id}}}:grants:{channel}"
 
 
+def denied_key(app_id: str, channel: str, socket_id: str) -> str:
+    """Stands while a channel that was taken away from a connection was not granted to it anew (string: a nonce).
+
+    A signature is the same each time, so the gateway cannot tell an old one from a new one; this key can.
+    """
+    return f"{KEY_PREFIX}:{{{app_id}}}:denied:{socket_id}:{channel}"
+
+
+DENIAL_SECONDS: Final = 2 * 86400
+"""Longer than any connection lives."""
+
+LIFT_DENIAL_SCRIPT: Final = """
+-- Lift a denial that was read before the rule was checked, unless a newer one replaced it meanwhile.
+-- KEYS: denied. ARGV: the nonce that was read. Returns 1 when lifted.
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  return redis.call('DEL', KEYS[1])
+end
+return 0
+"""
+
+
 def session_sockets_key(app_id: str, session_id: str) -> str:
     """The sockets that were authorized with one log-in session (set of socket ids)."""
     return f"{KEY_PREFIX}:{{{app_id}}}:session:{session_id}"

@@ -7,6 +7,7 @@ that commits afterwards finds it. Each row is answered from the state as it is n
 from __future__ import annotations
 
 import time
+import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
@@ -15,7 +16,13 @@ from prometheus_client import CollectorRegistry, Counter
 from redis.asyncio import Redis
 from sharedjox_contracts.control import AccessChanged, Close, Command, SessionRevoked, Unsubscribe, encode_command
 from sharedjox_contracts.events import Payload
-from sharedjox_contracts.redis_layout import control_topic, grants_key, session_sockets_key
+from sharedjox_contracts.redis_layout import (
+    DENIAL_SECONDS,
+    control_topic,
+    denied_key,
+    grants_key,
+    session_sockets_key,
+)
 from sharedjox_kit.logs import get_logger
 from sharedjox_outbox.claims import Row
 
@@ -91,6 +98,7 @@ class AccessControl:
             return
         staying = await self._who_may_stay(channel, {grant.user_id for grant in grants})
         lost = [grant for grant in grants if grant.user_id not in staying]
+        await self._deny(channel, lost)
         await self._send([Unsubscribe(socket_id=grant.socket_id, channel=channel) for grant in lost])
         await self._forget(key, lost)
         log.info("access.rechecked", channel=channel, grants=len(grants), lost=len(lost))
@@ -102,6 +110,13 @@ class AccessControl:
         if members:
             call = self._redis.eval(_FORGET_GRANTS, 1, key, str(before), *cast("list[str]", members))
             await cast("Awaitable[int]", call)
+
+    async def _deny(self, channel: str, lost: Iterable[Grant]) -> None:
+        """Mark the denials before the gateways hear of them: they ask for the mark when the socket comes back."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for grant in lost:
+            pipeline.set(denied_key(self._app_id, channel, grant.socket_id), secrets.token_hex(8), ex=DENIAL_SECONDS)
+        await pipeline.execute()
 
     async def _close_session(self, session_id: str) -> None:
         key = session_sockets_key(self._app_id, session_id)

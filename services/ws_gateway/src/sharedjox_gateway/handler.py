@@ -27,7 +27,7 @@ from .protocol import messages
 from .protocol.close_codes import PusherError
 from .protocol.messages import ClientMessage, MalformedMessageError, Position, SubscribeData
 from .stats import Stats
-from .subscriptions import REVOKED, Subscriptions
+from .subscriptions import Subscriptions
 from .users.registry import UserRegistry
 from .users.sign_in import SignInRefusedError
 from .webhooks import WebhookQueue
@@ -154,8 +154,6 @@ class MessageHandler:
                 f"{connection.socket_id}:{data.channel}[:<channel_data>]",
                 401,
             )
-        if connection.denied is not None and data.channel in connection.denied:
-            raise SubscribeRefusedError("AuthError", REVOKED, 403)
 
     def _unsubscribe(self, connection: Connection, message: ClientMessage) -> None:
         data = messages.decode_unsubscribe(message)

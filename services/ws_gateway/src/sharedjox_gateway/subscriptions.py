@@ -135,12 +135,31 @@ class Subscriptions:
     ) -> None:
         """Let a connection in. The answer comes at once when the channel is open here, else when it is."""
         join = Join(connection, self._hub.ensure_channel(connection.app.id, name), recover, client_id, member, welcome)
-        if client_id is None or recover is not None:
+        if connection.denied is not None and name in connection.denied:
+            self._begin(connection, name)
+            self._broker.read_denial(
+                connection.app.id, name, connection.socket_id, lambda stands: self._reconsider(join, stands)
+            )
+        else:
+            self._recall(join)
+
+    def _reconsider(self, join: Join, stands: bool) -> None:
+        """A channel was taken away from this connection once; the app may have given it back since."""
+        if stands:
+            self.refuse(join, SubscribeRefusedError("AuthError", REVOKED, 403))
+            return
+        if join.connection.denied is not None:
+            join.connection.denied.discard(join.channel.name)
+        self._recall(join)
+
+    def _recall(self, join: Join) -> None:
+        connection, name = join.connection, join.channel.name
+        if join.client_id is None or join.recover is not None:
             self._enter(join)
             return
         self._begin(connection, name)
         self._confirmations.recall(
-            connection.app.id, name, client_id, lambda place: self._enter(replace(join, recover=place))
+            connection.app.id, name, join.client_id, lambda place: self._enter(replace(join, recover=place))
         )
 
     def _enter(self, join: Join) -> None:

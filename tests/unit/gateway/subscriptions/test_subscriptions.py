@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from sharedjox_contracts.publication import Header, Publication
 from sharedjox_gateway.apps import App
-from sharedjox_gateway.broker.base import HistoryPage
+from sharedjox_gateway.broker.base import DurableEvent, HistoryPage, PublishHandler
 from sharedjox_gateway.connection.connection import Connection
 from sharedjox_gateway.hub.hub import Hub
 from sharedjox_gateway.protocol.messages import Position
@@ -30,6 +30,7 @@ class ScriptedBroker:
         self.closed: list[str] = []
         self.renewed: list[tuple[str, int]] = []
         self.positions: dict[str, Position] = {}
+        self.denials: set[str] = set()
         self.reads: deque[tuple[int, Callable[[HistoryPage | None], None]]] = deque()
 
     def open(self, _app_id: str, channel: str) -> None:
@@ -52,8 +53,17 @@ class ScriptedBroker:
     def forget_position(self, _app_id: str, _channel: str, client_id: str) -> None:
         self.positions.pop(client_id, None)
 
+    def read_denial(self, _app_id: str, _channel: str, socket_id: str, done: Callable[[bool], None]) -> None:
+        done(socket_id in self.denials)
+
     def renew_epoch(self, _app_id: str, _channel: str, epoch: str, offset: int) -> None:
         self.renewed.append((epoch, offset))
+
+    def publish_durable(
+        self, _app_id: str, _channel: str, _events: Sequence[DurableEvent], _cache_ms: int, _done: PublishHandler
+    ) -> None:
+        msg = "joining publishes nothing"
+        raise AssertionError(msg)
 
     def publish_transient(self, _app_id: str, _channel: str, _message: bytes) -> bool:
         return True
@@ -475,3 +485,17 @@ def test_leaving_a_channel_forgets_the_position_and_losing_the_socket_does_not()
     assert channel is not None
     bench.subscriptions.leave(back.connection, channel)
     assert bench.broker.positions == {}
+
+
+def test_a_denied_channel_is_given_back_only_when_the_app_lifted_the_denial() -> None:
+    bench = Bench()
+    bench.joined_peer()
+    peer = Peer("2.2")
+    peer.connection.denied = {CHANNEL}
+    bench.broker.denials = {"2.2"}
+    bench.join(peer)
+    assert peer.take()[0]["event"] == "pusher:subscription_error"
+    bench.broker.denials = set()
+    bench.join(peer)
+    assert position_of(peer.take()[0])
+    assert peer.connection.denied == set()

@@ -77,6 +77,10 @@ class Broker(Protocol):
         """Forget where a client was."""
         ...
 
+    def read_denial(self, app_id: str, channel: str, socket_id: str, done: Callable[[bool], None]) -> None:
+        """Whether a revocation of this channel for this connection still stands; True while the broker is away."""
+        ...
+
     def renew_epoch(self, app_id: str, channel: str, epoch: str, offset: int) -> None:
         """Begin the channel's history anew if it is still in `epoch` and before `offset`; `opened` follows.
 

@@ -22,6 +22,7 @@ from sharedjox_contracts.redis_layout import (
     RENEW_SCRIPT,
     HistoryLimits,
     control_topic,
+    denied_key,
     live_topic,
     log_key,
     meta_key,
@@ -142,6 +143,13 @@ class RedisBroker:
         """See `base.Broker.forget_position`."""
         if self._commander is not None:
             self._commander.send(None, "DEL", seen_key(app_id, channel, client_id))
+
+    def read_denial(self, app_id: str, channel: str, socket_id: str, done: Callable[[bool], None]) -> None:
+        """See `base.Broker.read_denial`."""
+        if self._commander is None:
+            asyncio.get_running_loop().call_soon(done, True)
+            return
+        self._commander.send(lambda reply: done(reply != 0), "EXISTS", denied_key(app_id, channel, socket_id))
 
     def renew_epoch(self, app_id: str, channel: str, epoch: str, offset: int) -> None:
         """See `base.Broker.renew_epoch`."""
