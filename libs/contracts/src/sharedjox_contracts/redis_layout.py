@@ -119,7 +119,7 @@ REPEAT_WINDOW: Final = 512
 _PUBLISH_FUNCTION: Final = f"""
 -- Append events to a channel's history and announce them, each once.
 -- KEYS: log, meta, live topic, last (cache)
--- events: {{{{id, open frame, header}}, ...}}; candidate: the epoch of a channel that has none; now, age, keep, cache in ms
+-- events: {{{{id, open frame, header}}, ...}}; candidate: epoch of a channel without one; now, age, keep, cache in ms
 -- (keep: how long the position outlives silence; cache: life of the last event, 0 = no cache channel)
 -- Returns the epoch and, for each event, its offset: negative when that id was in history already.
 local function publish(events, candidate, now, length, age, keep, cache)

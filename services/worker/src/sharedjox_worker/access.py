@@ -6,8 +6,8 @@ that commits afterwards finds it. Each row is answered from the state as it is n
 
 from __future__ import annotations
 
-import time
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, cast

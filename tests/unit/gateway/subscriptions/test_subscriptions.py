@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from sharedjox_contracts.publication import Header, Publication
 from sharedjox_gateway.apps import App
-from sharedjox_gateway.broker.base import DurableEvent, HistoryPage, PublishHandler
+from sharedjox_gateway.broker.base import HistoryPage
+from sharedjox_gateway.broker.durable import DurableEvent, PublishHandler
 from sharedjox_gateway.connection.connection import Connection
 from sharedjox_gateway.hub.hub import Hub
 from sharedjox_gateway.protocol.messages import Position
