@@ -9,15 +9,16 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     python -m venv --without-pip /venv
 COPY deploy/docker/worker.lock ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    /build/bin/pip --python /venv/bin/python install --require-hashes --no-build-isolation -r worker.lock
+    /build/bin/pip wheel --require-hashes --no-build-isolation -w /locked -r worker.lock && \
+    /build/bin/pip --python /venv/bin/python install --no-deps --no-index /locked/*.whl
 COPY libs/contracts libs/contracts
 COPY libs/kit libs/kit
 COPY libs/outbox libs/outbox
 COPY libs/marketplace libs/marketplace
 COPY services/worker services/worker
-RUN /build/bin/pip wheel --no-deps --no-build-isolation --no-index -w /wheels \
+RUN /build/bin/pip wheel --no-deps --no-build-isolation --no-index -w /own \
         ./libs/contracts ./libs/kit ./libs/outbox ./libs/marketplace ./services/worker && \
-    /build/bin/pip --python /venv/bin/python install --no-deps --no-index /wheels/*.whl && \
+    /build/bin/pip --python /venv/bin/python install --no-deps --no-index /own/*.whl && \
     /build/bin/pip --python /venv/bin/python check
 
 FROM python:3.13-slim

@@ -1,0 +1,129 @@
+"""The balancer of deploy/balancer as a process: the same file as in compose, with TLS, on ports of this test's own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import ssl
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+from sharedjox_devstack.ports import free_port
+
+from .processes import REPOSITORY, ServiceProcess, running
+
+CONFIGURATION: Final = REPOSITORY / "deploy" / "balancer" / "haproxy.cfg"
+SELF_SIGNED: Final = REPOSITORY / "deploy" / "balancer" / "self_signed.py"
+UNPACKED: Final = REPOSITORY / ".venv" / "haproxy"
+"""Where Debian's package is unpacked on a machine that has no haproxy; `make clean` removes it."""
+LIBRARIES: Final = ("liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1", "libpcre2-8-0")
+UNPACK_SECONDS: Final = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Balancer:
+    """A running balancer."""
+
+    service: ServiceProcess
+    https_port: int
+    http_port: int
+    stats_port: int
+    certificate: Path
+    trust: ssl.SSLContext
+
+    @property
+    def https_url(self) -> str:
+        """Where everything is, without a slash at the end."""
+        return f"https://127.0.0.1:{self.https_port}"
+
+    @property
+    def websocket_url(self) -> str:
+        """Where a Pusher client connects."""
+        return f"wss://127.0.0.1:{self.https_port}/app/sharedjox?protocol=7&client=test&version=1.0"
+
+    def served_by(self, backend: str, request: str) -> list[str]:
+        """Which servers of `backend` got the requests whose log line contains `request`, in order."""
+        lines = [line for line in self.service.log_text.splitlines() if request in line]
+        return [found[1] for line in lines if (found := re.search(rf" {backend}/(\S+) ", line))]
+
+
+def find_haproxy() -> tuple[list[str], dict[str, str]]:
+    """The command and what its environment needs: the machine's haproxy, or Debian's package unpacked beside us.
+
+    On a machine that has neither, the test is skipped and says why; with CI set that is a failure.
+    """
+    program = shutil.which("haproxy") or shutil.which("/usr/sbin/haproxy")
+    if program is not None:
+        return [program], {}
+    unpacked = UNPACKED / "usr" / "sbin" / "haproxy"
+    if not unpacked.exists():
+        reason = _unpack()
+        if reason is not None:
+            message = f"haproxy is not installed and its package cannot be had ({reason}): apt install haproxy"
+            if os.environ.get("CI"):
+                pytest.fail(message)
+            pytest.skip(message)
+    libraries = next((UNPACKED / "usr" / "lib").glob("*-linux-gnu"))
+    return [str(unpacked)], {"LD_LIBRARY_PATH": str(libraries)}
+
+
+def _unpack() -> str | None:
+    """Download Debian's packages without installing them (no root needed); returns why not."""
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        return "no apt-get"
+    UNPACKED.mkdir(parents=True, exist_ok=True)
+    try:
+        for package in ("haproxy", *LIBRARIES):
+            _run("apt-get", "download", "-qq", package)
+        for archive in UNPACKED.glob("*.deb"):
+            _run("dpkg-deb", "-x", archive.name, ".")
+    except (subprocess.SubprocessError, OSError) as error:
+        shutil.rmtree(UNPACKED, ignore_errors=True)
+        return str(error)
+    return None
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, cwd=UNPACKED, check=True, capture_output=True, timeout=UNPACK_SECONDS)
+
+
+def make_certificate(folder: Path, python: Sequence[str]) -> Path:
+    """A certificate for this machine, made by the script that compose runs."""
+    path = folder / "balancer.pem"
+    subprocess.run([*python, str(SELF_SIGNED), str(path), "localhost", "127.0.0.1"], check=True)
+    return path
+
+
+@contextlib.contextmanager
+def running_balancer(
+    folder: Path, certificate: Path, *, api: str, gateways: Sequence[str], env: Mapping[str, str] | None = None
+) -> Iterator[Balancer]:
+    """The balancer before these `host:port` addresses, stopped on leaving."""
+    command, library_path = find_haproxy()
+    https, http, stats = free_port(), free_port(), free_port()
+    settings = {
+        "BALANCER_HTTPS": f"127.0.0.1:{https}",
+        "BALANCER_HTTP": f"127.0.0.1:{http}",
+        "BALANCER_STATS": f"127.0.0.1:{stats}",
+        "BALANCER_CERTIFICATE": str(certificate),
+        "API": api,
+        "GATEWAY_1": gateways[0],
+        "GATEWAY_2": gateways[1],
+    }
+    service = ServiceProcess(
+        "balancer",
+        [*command, "-W", "-db", "-f", str(CONFIGURATION)],
+        log_file=folder / "balancer.log",
+        env=settings | library_path | dict(env or {}),
+        ready_port=stats,
+        ready_path="/healthz",
+    )
+    trust = ssl.create_default_context(cafile=str(certificate))
+    with running(service):
+        yield Balancer(service, https, http, stats, certificate, trust)
