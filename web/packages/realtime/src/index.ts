@@ -23,6 +23,6 @@ export type {
   NamedEvent,
   UserEvents,
 } from "./core/subscribe.js";
-export { createTyping, subscribeToViewers } from "./core/presence.js";
-export type { Typing, Typist } from "./core/presence.js";
+export { createTyping, watchViewers } from "./core/presence.js";
+export type { Typing, Typist, Viewers } from "./core/presence.js";
 export * from "./generated/events.js";

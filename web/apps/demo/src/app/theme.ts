@@ -20,7 +20,7 @@ export const theme = createTheme({
 
 function lightVariant(theme: MantineTheme, shade: number): Record<string, string> {
   return Object.fromEntries(
-    COLORS.map((color) => [`--mantine-color-${color}-light-color`, theme.colors[color]?.[shade] ?? "inherit"]),
+    COLORS.map((color) => [`--mantine-color-${color}-light-color`, theme.colors[color][shade] ?? "inherit"]),
   );
 }
 

@@ -38,9 +38,24 @@ interface JobActionsProps {
   readonly onTypingEnd: () => void;
 }
 
-export function JobActions({ job, user, onTyping, onTypingEnd }: JobActionsProps): JSX.Element | null {
+interface Offer {
+  readonly steps: readonly Step[];
+  readonly canClaim: boolean;
+  readonly canSubmit: boolean;
+}
+
+function offerOf(job: Job, user: User): Offer {
+  const isFreelancer = user.id === job.claimedBy;
+  const steps = user.id === job.clientId ? CLIENT_STEPS : isFreelancer ? FREELANCER_STEPS : {};
+  return {
+    steps: steps[job.status] ?? [],
+    canClaim: user.role === "freelancer" && job.status === "active",
+    canSubmit: isFreelancer && job.status === "in_progress",
+  };
+}
+
+export function JobActions({ job, user, onTyping, onTypingEnd }: JobActionsProps): JSX.Element {
   const cache = useQueryClient();
-  const [deliverables, setDeliverables] = useState<readonly string[]>(job.deliverables);
   const settle = (changed: Job): void => {
     cache.setQueryData(keys.job(changed.id), changed);
     void cache.invalidateQueries({ queryKey: keys.mine });
@@ -48,44 +63,30 @@ export function JobActions({ job, user, onTyping, onTypingEnd }: JobActionsProps
   };
   const claim = useMutation({ mutationFn: () => api.claim(job.id), onSuccess: settle });
   const step = useMutation({
-    mutationFn: ({ to, withDeliverables }: { to: JobStatus; withDeliverables?: readonly string[] }) =>
-      api.setStatus(job.id, to, withDeliverables),
+    mutationFn: ({ to, deliverables }: { to: JobStatus; deliverables?: readonly string[] }) =>
+      api.setStatus(job.id, to, deliverables),
     onSuccess: settle,
   });
-  const isClient = user.id === job.clientId;
-  const isFreelancer = user.id === job.claimedBy;
-  const steps = (isClient ? CLIENT_STEPS : isFreelancer ? FREELANCER_STEPS : {})[job.status] ?? [];
-  const canClaim = user.role === "freelancer" && job.status === "active";
-  const canSubmit = isFreelancer && job.status === "in_progress";
+  const { steps, canClaim, canSubmit } = offerOf(job, user);
   const error = claim.error ?? step.error;
-  if (steps.length === 0 && !canClaim && !canSubmit) return error ? <Problem error={error} /> : null;
   return (
     <Stack gap="sm">
       {error && <Problem error={error} />}
       {canSubmit && (
-        <TagsInput
-          label="Deliverables"
-          description="What you hand over; Enter adds one"
-          placeholder="source code"
-          value={[...deliverables]}
-          onChange={setDeliverables}
-          onSearchChange={(text) => { if (text) onTyping(); }}
-          onBlur={onTypingEnd}
+        <Handover
+          before={job.deliverables}
+          isBusy={step.isPending}
+          onTyping={onTyping}
+          onTypingEnd={onTypingEnd}
+          onSubmit={(deliverables) => {
+            step.mutate({ to: "submitted", deliverables });
+          }}
         />
       )}
       <Group gap="sm">
         {canClaim && (
           <Button loading={claim.isPending} onClick={() => { claim.mutate(); }}>
             Claim this job
-          </Button>
-        )}
-        {canSubmit && (
-          <Button
-            disabled={deliverables.length === 0}
-            loading={step.isPending}
-            onClick={() => { onTypingEnd(); step.mutate({ to: "submitted", withDeliverables: deliverables }); }}
-          >
-            Submit
           </Button>
         )}
         {steps.map(({ to, label, isMain }) => (
@@ -100,5 +101,38 @@ export function JobActions({ job, user, onTyping, onTypingEnd }: JobActionsProps
         ))}
       </Group>
     </Stack>
+  );
+}
+
+interface HandoverProps {
+  readonly before: readonly string[];
+  readonly isBusy: boolean;
+  readonly onSubmit: (deliverables: readonly string[]) => void;
+  readonly onTyping: () => void;
+  readonly onTypingEnd: () => void;
+}
+
+function Handover({ before, isBusy, onSubmit, onTyping, onTypingEnd }: HandoverProps): JSX.Element {
+  const [deliverables, setDeliverables] = useState(before);
+  return (
+    <Group align="flex-end" gap="sm">
+      <TagsInput
+        label="Deliverables"
+        description="What you hand over; Enter adds one"
+        placeholder="source code"
+        style={{ flex: 1 }}
+        value={[...deliverables]}
+        onChange={setDeliverables}
+        onSearchChange={(text) => { if (text) onTyping(); }}
+        onBlur={onTypingEnd}
+      />
+      <Button
+        disabled={deliverables.length === 0}
+        loading={isBusy}
+        onClick={() => { onTypingEnd(); onSubmit(deliverables); }}
+      >
+        Submit
+      </Button>
+    </Group>
   );
 }

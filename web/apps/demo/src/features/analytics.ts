@@ -1,7 +1,6 @@
 /** `/api/analytics/realtime`, once a second, with the last minutes kept for charts. */
 
-import { useQuery } from "@tanstack/react-query";
-import { useEffect, useState } from "react";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
 
 import { api } from "@/system/api";
 import { keys } from "@/system/queries";
@@ -45,18 +44,22 @@ export interface Analytics {
 const EVERY_MS = 1_000;
 const KEPT_SAMPLES = 180;
 
+interface History {
+  readonly latest: Analytics;
+  /** Oldest first. */
+  readonly samples: readonly Analytics[];
+}
+
 export function useAnalytics() {
-  const query = useQuery({
+  const cache = useQueryClient();
+  return useQuery({
     queryKey: keys.analytics,
-    queryFn: api.analytics,
+    queryFn: async (): Promise<History> => {
+      const latest = await api.analytics();
+      const before = cache.getQueryData<History>(keys.analytics)?.samples ?? [];
+      return { latest, samples: [...before, latest].slice(-KEPT_SAMPLES) };
+    },
     refetchInterval: EVERY_MS,
     staleTime: 0,
-    gcTime: 0,
   });
-  const [samples, setSamples] = useState<readonly Analytics[]>([]);
-  useEffect(() => {
-    const { data } = query;
-    if (data) setSamples((old) => (old.at(-1)?.at === data.at ? old : [...old, data].slice(-KEPT_SAMPLES)));
-  }, [query]);
-  return { latest: query.data, samples, error: query.error };
 }

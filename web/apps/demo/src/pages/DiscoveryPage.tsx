@@ -39,7 +39,7 @@ export default function DiscoveryPage(): JSX.Element {
       </PageTitle>
       <Filters filters={filters} onChange={setFilters} />
       {feed.query.error && <Problem error={feed.query.error} retry={() => void feed.query.refetch()} />}
-      {feed.query.isPending && !feed.query.error ? (
+      {feed.query.isPending ? (
         <Loading />
       ) : (
         <Stack gap="sm" role="feed" aria-label="Open jobs" aria-busy={feed.query.isFetching}>
@@ -77,7 +77,7 @@ function useDiscoveryFeed(filters: JobFilters, user: User | null) {
     getNextPageParam: (page) => page.nextCursor,
   });
 
-  const onPosted = useRef((_: JobPosted): void => undefined);
+  const onPosted = useRef<(posted: JobPosted) => void>(() => undefined);
   useEffect(() => {
     onPosted.current = (posted) => {
       const job = toJob(posted, user);

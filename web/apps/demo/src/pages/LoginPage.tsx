@@ -132,7 +132,7 @@ function RegisterForm(): JSX.Element {
         <SegmentedControl
           aria-label="Role"
           value={role}
-          onChange={(value) => { setRole(value as typeof role); }}
+          onChange={(value) => { setRole(value); }}
           data={[
             { value: "freelancer", label: "I want to work" },
             { value: "client", label: "I have work" },

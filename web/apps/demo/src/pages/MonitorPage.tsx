@@ -28,12 +28,10 @@ function useSuggestions(): string[] {
   return ["jobs.discovery", ...own, "private-job.1", "presence-job.1", ...(user?.role === "operator" ? ["private-ops"] : [])];
 }
 
-type Join = "joining" | "joined" | string;
-
 function ChannelPicker(): JSX.Element {
   const suggestions = useSuggestions();
   const [channels, setChannels] = useState<string[]>(["jobs.discovery"]);
-  const [states, setStates] = useState<Readonly<Record<string, Join>>>({});
+  const [states, setStates] = useState<Readonly<Record<string, string>>>({});
   const client = useRealtime();
   const joined = channels.join(" ");
   useEffect(() => {
@@ -41,7 +39,7 @@ function ChannelPicker(): JSX.Element {
       .split(" ")
       .filter(Boolean)
       .map((channel) => {
-        const become = (state: Join): void => {
+        const become = (state: string): void => {
           setStates((old) => ({ ...old, [channel]: state }));
         };
         return client.subscribe(channel, {
@@ -75,7 +73,7 @@ function ChannelPicker(): JSX.Element {
   );
 }
 
-function stateColor(state: Join | undefined): string {
+function stateColor(state: string | undefined): string {
   if (state === "joined") return "teal";
   return state?.startsWith("refused") ? "red" : "gray";
 }
@@ -118,7 +116,7 @@ function Frames(): JSX.Element {
         <Table stickyHeader layout="fixed" miw={640} verticalSpacing={4}>
           <Table.Thead>
             <Table.Tr>
-              <Table.Th scope="col" w={120}>Time</Table.Th>
+              <Table.Th scope="col" w={140}>Time</Table.Th>
               <Table.Th scope="col" w={200}>Event</Table.Th>
               <Table.Th scope="col" w={150}>Channel</Table.Th>
               <Table.Th scope="col" w={70}>Offset</Table.Th>

@@ -22,7 +22,7 @@ export default function MyJobsPage(): JSX.Element {
     <>
       <PageTitle title="My jobs" subtitle="Posted or claimed by you" />
       {query.error && <Problem error={query.error} retry={() => void query.refetch()} />}
-      {query.isPending && !query.error && <Loading />}
+      {query.isPending && <Loading />}
       <Stack gap="sm">
         {jobs.map((job) => (
           <JobCard key={job.id} job={job} />

@@ -23,7 +23,7 @@ export default function NotificationsPage(): JSX.Element {
       <PageTitle title="Notifications" subtitle="Stored for you, and shown the moment they are written." />
       <PushCard />
       {query.error && <Problem error={query.error} retry={() => void query.refetch()} />}
-      {query.isPending && !query.error && <Loading />}
+      {query.isPending && <Loading />}
       <Stack gap="sm" component="ul" p={0} m={0} style={{ listStyle: "none" }}>
         {items.map((item) => (
           <Item key={item.id} item={item} />

@@ -15,8 +15,9 @@ const CHART = { h: 220, withDots: false, curveType: "monotone", strokeWidth: 2, 
 const STILL = { isAnimationActive: false } as const;
 
 export default function OperationsPage(): JSX.Element {
-  const { latest, samples, error } = useAnalytics();
-  if (!latest) return error ? <Problem error={error} /> : <Loading />;
+  const { data, error } = useAnalytics();
+  if (!data) return error ? <Problem error={error} /> : <Loading />;
+  const { latest, samples } = data;
   return (
     <>
       <PageTitle title="Operations" subtitle={`Figures of the last ${latest.windowSeconds} seconds, every second`} />

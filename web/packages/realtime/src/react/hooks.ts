@@ -1,11 +1,10 @@
 /** The hooks. Each is a thin shell: state lives in the client, callbacks are read through a ref. */
 
-import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import { useEffect, useMemo, useRef, useSyncExternalStore } from "react";
 
 import { wireChannels } from "../generated/events.js";
-import type { ChannelError } from "../core/authorization.js";
-import type { ConnectionStatus, Member, RealtimeClient } from "../core/client.js";
-import { createTyping, subscribeToViewers, type Typing, type Typist } from "../core/presence.js";
+import type { ConnectionStatus, RealtimeClient } from "../core/client.js";
+import { createTyping, watchViewers, type Typist, type Viewers } from "../core/presence.js";
 import {
   subscribeToDiscovery,
   subscribeToJob,
@@ -62,35 +61,11 @@ export function useChannel(channel: string | null, subscriber: ChannelSubscriber
   }, [client, channel]);
 }
 
-export interface Viewers {
-  readonly viewers: readonly Member[];
-  readonly error: ChannelError | null;
-}
-
-const NOBODY: Viewers = { viewers: [], error: null };
-
 /** Who is viewing a job, this user included. */
-export function useViewers(jobId: number | null): Viewers {
+export function useViewers(jobId: number): Viewers {
   const client = useRealtime();
-  const [state, setState] = useState<Viewers>(NOBODY);
-  useEffect(() => {
-    if (jobId === null) return undefined;
-    const leave = subscribeToViewers(
-      client,
-      jobId,
-      (viewers) => {
-        setState({ viewers, error: null });
-      },
-      (error) => {
-        setState({ viewers: [], error });
-      },
-    );
-    return () => {
-      leave();
-      setState(NOBODY);
-    };
-  }, [client, jobId]);
-  return state;
+  const store = useMemo(() => watchViewers(client, jobId), [client, jobId]);
+  return useSyncExternalStore(store.subscribe, store.get, store.get);
 }
 
 export interface TypingHook {
@@ -101,34 +76,13 @@ export interface TypingHook {
   readonly stop: () => void;
 }
 
-const NO_TYPISTS: readonly Typist[] = [];
-const noTypists = (): readonly Typist[] => NO_TYPISTS;
-
 /** Typing indicators on a job's presence channel (default) or its private channel. */
-export function useTyping(
-  jobId: number | null,
-  self: Typist | null,
-  kind: "presence" | "private" = "presence",
-): TypingHook {
+export function useTyping(jobId: number, self: Typist, kind: "presence" | "private" = "presence"): TypingHook {
   const client = useRealtime();
-  const [typing, setTyping] = useState<Typing | null>(null);
-  const id = self?.id;
-  const name = self?.name;
-  useEffect(() => {
-    if (jobId === null || id === undefined || name === undefined) return undefined;
+  const { id, name } = self;
+  const { typists, notify, stop } = useMemo(() => {
     const channel = kind === "presence" ? wireChannels.presenceJob(jobId) : wireChannels.privateJob(jobId);
-    const created = createTyping(client, channel, { id, name });
-    setTyping(created);
-    return () => {
-      setTyping(null);
-      created.close();
-    };
+    return createTyping(client, channel, { id, name });
   }, [client, jobId, id, name, kind]);
-  const subscribe = useCallback((changed: () => void) => typing?.typists.subscribe(changed) ?? (() => undefined), [typing]);
-  const get = typing?.typists.get ?? noTypists;
-  return {
-    typists: useSyncExternalStore(subscribe, get, get),
-    notify: useCallback(() => typing?.notify(), [typing]),
-    stop: useCallback(() => typing?.stop(), [typing]),
-  };
+  return { typists: useSyncExternalStore(typists.subscribe, typists.get, typists.get), notify, stop };
 }

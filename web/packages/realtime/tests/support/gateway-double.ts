@@ -143,7 +143,7 @@ export class GatewayDouble {
     this.#peers.add(peer);
     socket.on("close", () => this.#peers.delete(peer));
     socket.on("message", (raw) => {
-      this.#receive(peer, JSON.parse(String(raw)) as { event: string; channel?: string; data: Record<string, unknown> });
+      this.#receive(peer, JSON.parse((raw as Buffer).toString()) as { event: string; channel?: string; data: Record<string, unknown> });
     });
     const data = JSON.stringify({ socket_id: peer.socketId, activity_timeout: 120 });
     socket.send(JSON.stringify({ event: "pusher:connection_established", data }));

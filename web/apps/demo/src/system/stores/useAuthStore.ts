@@ -20,11 +20,11 @@ interface AuthState {
   readonly user: User | null;
   readonly accessToken: string | null;
   readonly refreshToken: string | null;
-  logIn(email: string, password: string): Promise<void>;
-  register(registration: Registration): Promise<void>;
-  logOut(): Promise<void>;
+  readonly logIn: (email: string, password: string) => Promise<void>;
+  readonly register: (registration: Registration) => Promise<void>;
+  readonly logOut: () => Promise<void>;
   /** A new access token, or null (and logged out) when the session is over. */
-  refresh(): Promise<string | null>;
+  readonly refresh: () => Promise<string | null>;
 }
 
 const LOGGED_OUT = { user: null, accessToken: null, refreshToken: null } as const;
@@ -82,7 +82,7 @@ async function refreshNow(
 
 /** One tab at a time. */
 function inTurn<T>(run: () => Promise<T>): Promise<T> {
-  return "locks" in navigator ? (navigator.locks.request("sharedjox.refresh", run) as Promise<T>) : run();
+  return "locks" in navigator ? navigator.locks.request("sharedjox.refresh", run) : run();
 }
 
 function revoke(accessToken: string | null): Promise<Response> {
