@@ -35,6 +35,7 @@ SESSION_REVOKED_CODE: Final = 4009
 """Pusher's "connection is unauthorized": clients do not come back by themselves."""
 
 _SETTLED_SECONDS: Final = 3.0
+_MEMBERS_PER_CALL: Final = 500
 # Only what was not granted anew in the meantime: that grant must be found by the next change.
 _FORGET_GRANTS: Final = """
 local removed = 0
@@ -81,6 +82,10 @@ class AccessControl:
 
     async def __call__(self, _row: Row, payload: Payload) -> None:
         """Handle one row. Raises: what Redis or Postgres raise; the row is then tried again."""
+        await self.carry_out(payload)
+
+    async def carry_out(self, payload: Payload) -> None:
+        """Turn a control payload into commands."""
         match payload:
             case AccessChanged(channel=channel):
                 await self._recheck(channel)
@@ -107,9 +112,9 @@ class AccessControl:
         """Remove grants that are settled. Those of the last seconds stay: their score would not tell a new one."""
         before = time.time() - _SETTLED_SECONDS
         members = [grant.member for grant in lost if grant.score < before]
-        if members:
-            call = self._redis.eval(_FORGET_GRANTS, 1, key, str(before), *cast("list[str]", members))
-            await cast("Awaitable[int]", call)
+        for start in range(0, len(members), _MEMBERS_PER_CALL):
+            chunk = cast("list[str]", members[start : start + _MEMBERS_PER_CALL])
+            await cast("Awaitable[int]", self._redis.eval(_FORGET_GRANTS, 1, key, str(before), *chunk))
 
     async def _deny(self, channel: str, lost: Iterable[Grant]) -> None:
         """Mark the denials before the gateways hear of them: they ask for the mark when the socket comes back."""
