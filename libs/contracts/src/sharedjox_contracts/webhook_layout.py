@@ -7,6 +7,7 @@ Gateways write it, in the same script as the change where the change is one; a w
 | `sj:{app}:webhooks` | stream | events in order; field `e` = one member of a webhook's `events`, as JSON |
 | `sj:{app}:webhooks:held` | sorted set | `channel_vacated`, `member_removed`; score = Unix microseconds when due |
 | `sj:{app}:webhooks:merged:<channel>` | string | there while further `cache_miss` events of the channel are merged |
+| `sj:{app}:webhooks:cursors` | hash | endpoint: id of the last stream entry that is done with |
 | `sj:{app}:webhooks:sender:<endpoint>` | string | the worker that serves an endpoint now |
 
 Who is back before its going was told has not gone for the receiver: a held event and its opposite cancel out.
@@ -41,6 +42,11 @@ def held_key(app_id: str) -> str:
 def merged_key(app_id: str, channel: str) -> str:
     """Present while `cache_miss` events of this channel are merged."""
     return f"{KEY_PREFIX}:{{{app_id}}}:webhooks:merged:{channel}"
+
+
+def cursors_key(app_id: str) -> str:
+    """How far each endpoint was served."""
+    return f"{KEY_PREFIX}:{{{app_id}}}:webhooks:cursors"
 
 
 def sender_key(app_id: str, endpoint: str) -> str:
@@ -107,3 +113,49 @@ if redis.call('SET', KEYS[2], '1', 'NX', 'PX', {MERGE_MS}) then
 end
 """
 )
+
+ADVANCE_SCRIPT: Final = """
+-- An endpoint is done with all entries up to an id. KEYS: queue, cursors, the endpoint's sender lock.
+-- ARGV: who holds the lock, the id, the endpoint, then all other endpoints of the app.
+-- Entries that every endpoint is done with are deleted. Returns 0 when somebody else serves the endpoint now.
+if redis.call('GET', KEYS[3]) ~= ARGV[1] then
+  return 0
+end
+redis.call('HSET', KEYS[2], ARGV[3], ARGV[2])
+local function before(a, b)
+  local a_ms, a_n = string.match(a, '(%d+)-(%d+)')
+  local b_ms, b_n = string.match(b, '(%d+)-(%d+)')
+  if a_ms ~= b_ms then
+    return tonumber(a_ms) < tonumber(b_ms)
+  end
+  return tonumber(a_n) < tonumber(b_n)
+end
+local oldest = ARGV[2]
+for n = 4, #ARGV do
+  local cursor = redis.call('HGET', KEYS[2], ARGV[n]) or '0-0'
+  if before(cursor, oldest) then
+    oldest = cursor
+  end
+end
+redis.call('XTRIM', KEYS[1], 'MINID', oldest)
+return 1
+"""
+
+RENEW_LOCK_SCRIPT: Final = """
+-- KEYS: lock. ARGV: holder, milliseconds. Returns 1 when the lock is (still) the holder's.
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
+  return 1
+end
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  return 1
+end
+return 0
+"""
+
+RELEASE_LOCK_SCRIPT: Final = """
+-- KEYS: lock. ARGV: holder.
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('DEL', KEYS[1])
+end
+"""

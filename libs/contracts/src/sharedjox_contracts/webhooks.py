@@ -5,12 +5,14 @@ Source: Pusher Channels, "Webhooks".
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
+import msgspec
 from msgspec import Meta, Raw, Struct, field
 
-from .codec import encode_json
+from .codec import decode_json, encode_json
 from .signatures import sign
 
 CHANNEL_OCCUPIED: Final = "channel_occupied"
@@ -47,9 +49,41 @@ class WebhookEndpoint(Struct, frozen=True, forbid_unknown_fields=True):
             msg = f"no such webhook event: {', '.join(sorted(unknown))}"
             raise ValueError(msg)
 
+    @property
+    def name(self) -> str:
+        """Stands for the endpoint in keys and logs; another URL is another endpoint."""
+        return hashlib.sha256(self.url.encode()).hexdigest()[:12]
+
     def wants(self, name: str) -> bool:
         """Whether this receiver is told of such events."""
         return not self.events or name in self.events
+
+
+class WebhookApp(Struct, frozen=True):
+    """What sending webhooks takes of an application; other members of its entry in APPS_FILE are not read."""
+
+    id: str
+    key: str
+    secret: str
+    enabled: bool = True
+    webhooks: tuple[WebhookEndpoint, ...] = ()
+
+
+def decode_webhook_apps(apps_file: bytes) -> list[WebhookApp]:
+    """Read the content of APPS_FILE. Raises: ValueError that says what is wrong."""
+    try:
+        return decode_json(apps_file, list[WebhookApp])
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from error
+
+
+def endpoints_from_urls(urls: str) -> tuple[WebhookEndpoint, ...]:
+    """WEBHOOK_URLS: receivers of all events, separated by commas. Raises: ValueError that says what is wrong."""
+    listed = [url.strip() for url in urls.split(",") if url.strip()]
+    try:
+        return msgspec.convert([{"url": url} for url in listed], tuple[WebhookEndpoint, ...])
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from error
 
 
 class WebhookEvent(Struct, frozen=True, omit_defaults=True):
@@ -62,6 +96,18 @@ class WebhookEvent(Struct, frozen=True, omit_defaults=True):
     data: str | None = None
     socket_id: str | None = None
     subscription_count: int | None = None
+
+
+class _Named(Struct):
+    name: str
+
+
+_NAMED: Final = msgspec.json.Decoder(_Named)
+
+
+def webhook_event_name(event: bytes) -> str:
+    """The name of a queued event (JSON)."""
+    return _NAMED.decode(event).name
 
 
 def webhook_body(time_ms: int, events: Sequence[bytes]) -> bytes:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
+from typing import Final
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from sharedjox_contracts.redis_layout import HistoryLimits
-from sharedjox_kit.environment import ServiceSettings
+from sharedjox_contracts.webhooks import WebhookApp, decode_webhook_apps, endpoints_from_urls
+from sharedjox_kit.environment import ServiceSettings, reject_sample_secret
 from sharedjox_marketplace.database import asyncpg_url
 from sharedjox_outbox.relay import RelaySettings
+
+from .webhooks.delivery import DeliveryLimits
+
+SAMPLE_SECRETS: Final = frozenset({"sharedjox-secret", "app-secret", "secret"})
 
 
 class WorkerSettings(ServiceSettings):
@@ -17,6 +24,17 @@ class WorkerSettings(ServiceSettings):
     database_url: str = "postgresql+asyncpg://app@127.0.0.1:5432/sharedjox"
     reverb_app_id: str = Field(default="1001", pattern=r"^[0-9]+$")
     """The app whose channels the marketplace's events go to."""
+    reverb_app_key: str = "sharedjox"
+    reverb_app_secret: SecretStr = SecretStr("sharedjox-secret")
+    apps_file: Path | None = None
+    """The gateway's list of applications; their webhooks are sent from here. Read again when it changes."""
+    webhook_urls: str = ""
+    """Receivers of all webhooks of REVERB_APP_ID, separated by commas; APPS_FILE says more."""
+    webhook_allow_private: bool = False
+    """Whether webhooks may go to addresses that are not on the public internet."""
+    webhook_timeout_seconds: float = Field(default=10.0, gt=0, le=60)
+    webhook_retry_seconds: float = Field(default=300.0, ge=0, le=300)
+    """How long after an event it is still tried again; receivers refuse what is older than five minutes."""
 
     worker_metrics_host: str = "127.0.0.1"
     worker_metrics_port: int = Field(default=9100, ge=0, le=65535)
@@ -49,6 +67,33 @@ class WorkerSettings(ServiceSettings):
             msg = "RELAY_BATCH_ROWS may not exceed HISTORY_LENGTH: a repeated batch would not be recognized"
             raise ValueError(msg)
         return self
+
+    @model_validator(mode="after")
+    def _readable_apps(self) -> WorkerSettings:
+        self.load_webhook_apps()
+        if self.webhook_urls:
+            reject_sample_secret("REVERB_APP_SECRET", self.reverb_app_secret, SAMPLE_SECRETS, self.app_env)
+        return self
+
+    def load_webhook_apps(self) -> list[WebhookApp]:
+        """The applications with their receivers, as they are now. Raises: ValueError that says what is wrong."""
+        try:
+            if self.apps_file is not None:
+                return decode_webhook_apps(self.apps_file.read_bytes())
+            endpoints = endpoints_from_urls(self.webhook_urls)
+        except (OSError, ValueError) as error:
+            msg = f"{'APPS_FILE' if self.apps_file else 'WEBHOOK_URLS'}: {error}"
+            raise ValueError(msg) from error
+        secret = self.reverb_app_secret.get_secret_value()
+        return [WebhookApp(self.reverb_app_id, self.reverb_app_key, secret, webhooks=endpoints)]
+
+    def delivery(self) -> DeliveryLimits:
+        """The limits of webhook delivery."""
+        return DeliveryLimits(
+            retry_seconds=self.webhook_retry_seconds,
+            timeout_seconds=self.webhook_timeout_seconds,
+            allow_private=self.webhook_allow_private,
+        )
 
     def history_limits(self) -> HistoryLimits:
         """How much of every channel's past Redis keeps."""

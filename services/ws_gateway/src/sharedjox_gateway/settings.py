@@ -8,6 +8,7 @@ from typing import Final, Self
 
 import msgspec
 from pydantic import Field, SecretStr, field_validator, model_validator
+from sharedjox_contracts.webhooks import endpoints_from_urls
 from sharedjox_kit.environment import ServiceSettings, reject_sample_secret
 
 from .apps import App
@@ -31,6 +32,8 @@ class GatewaySettings(ServiceSettings):
     broadcast_driver: str = "reverb"
     apps_file: Path | None = None
     """A JSON file with a list of applications; instead of REVERB_APP_*. Reloaded when it changes."""
+    webhook_urls: str = ""
+    """Receivers of all webhooks of REVERB_APP_ID, separated by commas; the worker sends them."""
     allowed_origins: str = "*"
     """Comma separated: origins (https://app.example.com), host names, *.example.com, or * for all."""
     tls_certificate: Path | None = None
@@ -110,6 +113,7 @@ class GatewaySettings(ServiceSettings):
             "key": self.reverb_app_key,
             "secret": self.reverb_app_secret.get_secret_value(),
             "allowed_origins": origins,
+            "webhooks": endpoints_from_urls(self.webhook_urls),
         }
         try:
             return [msgspec.convert(app, App)]

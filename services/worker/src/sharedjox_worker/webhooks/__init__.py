@@ -1,0 +1,1 @@
+"""Webhooks: from the queue that gateways write to the applications' receivers."""
