@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Final
+from typing import Final, Protocol
 
 from sharedjox_kit.logs import get_logger
-from sharedjox_outbox.relay import ComeBack, NextRun, Relay
+from sharedjox_outbox.relay import ComeBack, NextRun
 
 log = get_logger(__name__)
 
 _AFTER_MISTAKE_SECONDS: Final = 1.0
+
+
+class Drain(Protocol):
+    """What is run: `sharedjox_outbox.relay.Relay`."""
+
+    async def drain(self) -> NextRun:
+        """Publish until nothing is left to do here."""
+        ...
+
+    def request_stop(self) -> None:
+        """Let `drain` return after the batch that it is working on."""
+        ...
 
 
 class RelayRunner:
@@ -20,7 +32,7 @@ class RelayRunner:
     It does not depend on arq: a queue that is stuck costs an event at most one sweep interval.
     """
 
-    def __init__(self, relay: Relay, *, sweep_seconds: float) -> None:
+    def __init__(self, relay: Drain, *, sweep_seconds: float) -> None:
         self._relay = relay
         self._sweep_seconds = sweep_seconds
         self._bell = asyncio.Event()
