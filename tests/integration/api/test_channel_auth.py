@@ -145,8 +145,9 @@ async def test_a_grant_is_recorded_with_user_and_session(api: Api) -> None:
     channel = f"private-user.{client.id}"
     await _ask(api, client, channel)
     assert await _grants(api, channel) == [f"{SOCKET}|{client.id}|{client.actor.session_id}".encode()]
-    sockets = session_sockets_key(APP, client.actor.session_id)
-    assert await api.runtime.redis.execute_command("SMEMBERS", sockets) == {SOCKET.encode()}
+    async with api.runtime.redis.pipeline() as pipeline:
+        pipeline.smembers(session_sockets_key(APP, client.actor.session_id))
+        assert await pipeline.execute() == [{SOCKET.encode()}]
 
 
 async def test_user_auth_signs_a_string_id(api: Api) -> None:

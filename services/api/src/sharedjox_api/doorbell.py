@@ -49,6 +49,7 @@ class Doorbell:
         self._wake = asyncio.Event()
         self._is_wanted = False
         self._is_closing = False
+        self._is_busy = False
         self._since = 0.0
         self._rings = Counter("sharedjox_api_doorbell_rings_total", "Rings by outcome.", ["outcome"], registry=registry)
         self._seconds = Histogram(
@@ -57,6 +58,11 @@ class Doorbell:
             buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.5, 5.0),
             registry=registry,
         )
+
+    @property
+    def is_ringing(self) -> bool:
+        """Whether a ring is wanted and not done yet."""
+        return self._is_wanted or self._is_busy
 
     def ring(self) -> None:
         """Something was committed. Never waits, never fails."""
@@ -87,7 +93,7 @@ class Doorbell:
                 await self._wake.wait()
                 self._wake.clear()
                 continue
-            self._is_wanted = False
+            self._is_wanted, self._is_busy = False, True
             since = self._since
             try:
                 await self._ring_once()
@@ -100,6 +106,8 @@ class Doorbell:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 continue
+            finally:
+                self._is_busy = False
             pause = FIRST_PAUSE_SECONDS
             self._rings.labels("rung").inc()
             self._seconds.observe(time.perf_counter() - since)

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import BodyTooLargeProblem
 from .problems import exception_response, http_problem
-from .request_context import begin_request, replace_request
+from .request_context import begin_request, given_traceparent, replace_request
 
 _log = get_logger(__name__)
 
@@ -73,7 +73,10 @@ class RequestMiddleware:
 
     async def _traced(self, context: RequestContext, scope: Scope, receive: Receive, answer: _Answer) -> None:
         with self._tracing.span(
-            f"{scope['method']} {scope['path']}", parent=context.traceparent, kind=SpanKind.SERVER
+            scope["method"],
+            parent=given_traceparent(scope),
+            kind=SpanKind.SERVER,
+            attributes={"url.path": scope["path"], "sharedjox.request_id": context.request_id or ""},
         ) as span:
             replace_request(
                 RequestContext(
@@ -81,15 +84,22 @@ class RequestMiddleware:
                 )
             )
             await self._app(scope, receive, answer.send)
+            span.update_name(f"{scope['method']} {_route_of(scope)}")
             span.set_attribute("http.response.status_code", answer.status)
 
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-        route = getattr(scope.get("route"), "path", "") or "unmatched"
+        route = _route_of(scope)
         self._seconds.labels(method, route).observe(seconds)
         self._requests.labels(method, route, str(status)).inc()
         if scope["path"] not in _QUIET_PATHS:
             _log.debug("request.served", method=method, path=scope["path"], status=status, seconds=round(seconds, 6))
+
+
+def _route_of(scope: Scope) -> str:
+    """The route's pattern; a bounded set, unlike paths."""
+    route: str = getattr(scope.get("route"), "path", "") or "unmatched"
+    return route
 
 
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})

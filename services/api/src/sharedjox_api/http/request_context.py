@@ -51,6 +51,17 @@ def replace_request(context: RequestContext) -> None:
     _current.set(context)
 
 
+def given_traceparent(scope: Scope) -> str | None:
+    """The caller's own trace, None when it sent none: a recorded span is then the first of a new trace."""
+    given: bytes = dict(scope["headers"]).get(b"traceparent", b"")
+    return given.decode() if _is_traceparent(given) else None
+
+
+def _is_traceparent(given: bytes) -> bool:
+    found = _TRACEPARENT.fullmatch(given)
+    return found is not None and found[1] != b"0" * 32
+
+
 def _child_traceparent(given: bytes) -> str:
     """The same trace with a span of our own, or a new trace (W3C Trace Context, version 00)."""
     found = _TRACEPARENT.fullmatch(given)

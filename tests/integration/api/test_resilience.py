@@ -1,0 +1,129 @@
+"""What happens to requests while Redis or Postgres misbehave."""
+
+from __future__ import annotations
+
+import pytest
+from sharedjox_devstack.redis import EmbeddedRedis
+from sharedjox_kit.tasks import QUEUE_NAME, WAKE_TOPIC
+
+from tests.support.polling import eventually
+
+from .harness import JOB, Api, make_settings, open_api
+
+
+async def _queued(api: Api) -> int:
+    length: int = await api.runtime.redis.zcard(QUEUE_NAME)
+    return length
+
+
+async def test_a_failing_commit_gives_5xx_and_no_event(api: Api) -> None:
+    client = await api.person("client")
+    await api.sql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'disk on fire' USING ERRCODE = '58030'; END $$"
+    )
+    await api.sql(
+        "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON jobs DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+    refused = await api.post(client, "/api/jobs", JOB, idempotency_key="again")
+    assert (refused.status_code, refused.json()["code"]) == (500, "internal-error")
+    assert "disk on fire" not in refused.text
+    assert await api.events() == []
+    assert await _queued(api) == 0
+    assert await api.sql("SELECT 1 FROM jobs") == []
+    await api.sql("DROP TRIGGER refuse ON jobs")
+    assert (await api.post(client, "/api/jobs", JOB, idempotency_key="again")).status_code == 201
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01", "55P03"])
+async def test_lost_races_are_run_again(api: Api, state: str) -> None:
+    """A commit that fails twice with a retryable error succeeds the third time, and its event is there once."""
+    client = await api.person("client")
+    await api.sql("CREATE SEQUENCE tries")
+    await api.sql(
+        "CREATE FUNCTION refuse_twice() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF nextval('tries') < 3 THEN"
+        f" RAISE EXCEPTION 'lost' USING ERRCODE = '{state}'; END IF; RETURN NULL; END $$"
+    )
+    await api.sql(
+        "CREATE CONSTRAINT TRIGGER refuse_twice AFTER INSERT ON jobs DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION refuse_twice()"
+    )
+    assert (await api.post(client, "/api/jobs", JOB)).status_code == 201
+    assert len(await api.events("job.posted")) == 1
+
+
+async def test_a_race_that_is_always_lost_is_a_retryable_refusal(api: Api) -> None:
+    client = await api.person("client")
+    await api.sql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '40001'; END $$"
+    )
+    await api.sql("CREATE TRIGGER refuse BEFORE INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION refuse()")
+    refused = await api.post(client, "/api/jobs", JOB)
+    assert (refused.status_code, refused.json()["code"]) == (503, "temporarily-unavailable")
+    assert refused.headers["retry-after"] == "1"
+
+
+async def test_requests_succeed_while_redis_is_away_and_the_bell_rings_later(
+    postgres_url: str, redis_server: EmbeddedRedis
+) -> None:
+    async with open_api(make_settings(postgres_url, redis_server.url, login_attempts_per_minute=5)) as api:
+        client, freelancer = await api.parties()
+        redis_server.process.kill()
+        job_id = await api.claimed_job(client, freelancer)
+        assert (await api.get(client, f"/api/jobs/{job_id}")).json()["status"] == "claimed"
+        wrong = await api.http.post("/api/auth/login", json={"email": "a@example.test", "password": "wrong"})
+        assert wrong.status_code == 401  # the throttle lets people through when it cannot count
+        assert (await api.http.get("/readyz")).status_code == 503
+        assert (await api.http.get("/healthz")).status_code == 200
+        operator = await api.person("operator")
+        assert (await api.get(operator, "/api/analytics/realtime")).json()["nodes"] == []
+        redis_server.start()
+        await eventually(lambda: _queued(api), 10, what="the bell was rung")
+        assert len(await api.events("job.claimed")) == 2
+
+
+async def test_commits_ring_the_bell(api: Api) -> None:
+    async with api.runtime.redis.pubsub() as listener:
+        await listener.subscribe(WAKE_TOPIC)
+        client = await api.person("client")
+        await api.job(client)
+
+        async def heard() -> bool:
+            message = await listener.get_message(ignore_subscribe_messages=True, timeout=0.05)
+            return message is not None
+
+        await eventually(heard)
+    assert await _queued(api) >= 1
+
+
+async def test_reads_ring_no_bell(api: Api) -> None:
+    client = await api.person("client")
+    await eventually(lambda: _queued_at_rest(api))
+    before = await _queued(api)
+    await api.get(client, "/api/jobs")
+    refused = await api.post(client, "/api/jobs/1/claim")
+    assert refused.status_code == 403
+    assert await _queued(api) == before
+
+
+async def _queued_at_rest(api: Api) -> bool:
+    return not api.runtime.doorbell.is_ringing
+
+
+async def test_postgres_away_is_a_retryable_refusal(redis_url: str) -> None:
+    settings = make_settings("postgresql://app@127.0.0.1:1/none", redis_url)
+    async with open_api(settings) as api:
+        answer = await api.http.post("/api/auth/login", json={"email": "a@example.test", "password": "x"})
+        assert (answer.status_code, answer.json()["code"]) == (503, "temporarily-unavailable")
+        ready = await api.http.get("/readyz")
+        assert (ready.status_code, ready.json()["checks"]["redis"]) == (503, "ok")
+
+
+async def test_unexpected_errors_are_problems_without_internals(api: Api) -> None:
+    await api.sql("ALTER TABLE users RENAME COLUMN skills TO gone")
+    answer = await api.http.post("/api/auth/login", json={"email": "a@example.test", "password": "x"})
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
+    assert "skills" not in answer.text
+    assert answer.json()["requestId"] == answer.headers["x-request-id"]
