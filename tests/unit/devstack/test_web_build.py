@@ -18,12 +18,14 @@ class Steps:
         self.commands: list[str] = []
 
     def __call__(self, _name: str, command: list[str], folder: Path) -> int:
-        self.commands.append(" ".join(command))
+        self.commands.append(" ".join(command).removesuffix(" --loglevel=error"))
         if self.status == 0:
             dist = folder / "apps" / "demo" / "dist"
             dist.mkdir(parents=True, exist_ok=True)
             (dist / "index.html").write_text("<html>", encoding="utf-8")
-            (folder / "node_modules").mkdir(exist_ok=True)
+            installed = folder / "node_modules" / "vite"
+            installed.mkdir(parents=True, exist_ok=True)
+            (installed / "package.json").write_text("{}", encoding="utf-8")
         return self.status
 
 

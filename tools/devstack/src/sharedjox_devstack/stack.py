@@ -31,7 +31,7 @@ DRAIN_SECONDS: Final = "1"
 REMEMBERED_LINES: Final = 30
 DEMO_ACCOUNTS: Final = ("client@sharedjox.test", "freelancer@sharedjox.test", "operator@sharedjox.test")
 HTTP_OK: Final = 200
-QUIET: Final = frozenset({"postgres", "redis"})
+QUIET: Final = frozenset({"postgres", "redis", "web"})
 COMPLAINTS: Final = ("ERROR:", "PANIC:", "Error", "OOM", "MISCONF", "Fatal", "Bad file format")
 
 
@@ -44,7 +44,7 @@ class _Output:
     file: LogFile
     newest: deque[str]
     quiet: bool
-    """Whether only complaints reach the terminal; the servers talk much when all is well."""
+    """Whether only complaints reach the terminal: servers and builds talk much when all is well."""
 
     def __call__(self, line: str) -> None:
         self.newest.append(line)
@@ -171,9 +171,13 @@ class Stack:
         self._console.say("web app: checking the build")
 
         def run_step(name: str, command: list[str], folder: Path) -> int:
-            self._console.say(f"web app: {' '.join(command)} (the first time takes a minute)")
-            own = dict(self._environment.variables)
-            return supervisor.run_to_end(_step(name, command, self._output(name), folder, own))
+            self._console.say(f"web app: {' '.join(command[:3])} (the first time takes a minute)")
+            output = self._output(name)
+            step = _step(name, command, output, folder, dict(self._environment.variables))
+            status = supervisor.run_to_end(step, progress=lambda seconds: self._console.say(f"  … {seconds:.0f} s"))
+            if status != 0:
+                self._console.say("\n".join(output.newest))
+            return status
 
         done = web.build(run_step)
         self._console.say("web app: built" if done else "web app: up to date")

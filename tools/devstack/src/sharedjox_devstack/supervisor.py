@@ -13,6 +13,7 @@ from .process import ManagedProcess
 
 FIRST_BACKOFF_SECONDS: Final = 0.25
 LONGEST_BACKOFF_SECONDS: Final = 15.0
+PROGRESS_SECONDS: Final = 5.0
 STABLE_SECONDS: Final = 30.0
 """A process that ran this long starts again without a backoff from earlier failures."""
 BAD_SETTINGS_STATUS: Final = 2
@@ -83,14 +84,22 @@ class Supervisor:
         if self._stop_requested():
             raise StopRequested
 
-    def run_to_end(self, process: ManagedProcess) -> int:
-        """Run a step (migration, build) to its end; returns its status. Raises: StopRequested, having ended it."""
+    def run_to_end(self, process: ManagedProcess, *, progress: Callable[[float], None] = lambda _seconds: None) -> int:
+        """Run a step (migration, build) to its end; returns its status. Raises: StopRequested, having ended it.
+
+        `progress` is told the seconds so far, now and then.
+        """
+        started = time.monotonic()
+        next_report = started + PROGRESS_SECONDS
         process.start()
         try:
             while process.is_running:
                 self.checkpoint()
                 self._watch_all()
                 self._pause(0.02)
+                if time.monotonic() >= next_report:
+                    next_report += PROGRESS_SECONDS
+                    progress(time.monotonic() - started)
         finally:
             process.kill()
         return process.returncode or 0

@@ -61,9 +61,13 @@ class WebApp:
         Several stacks of one checkout take turns. Raises: DevstackError when a step fails.
         """
         with self._turn():
-            installed = self._step("npm-ci", self._install_hash(), ["npm", "ci"], run_step)
+            installed = self._step("npm-ci", self._install_hash(), ["npm", "ci", "--loglevel=error"], run_step)
             built = self._step(
-                "build", self._source_hash(), ["npm", "run", "build"], run_step, missing=not self._is_built()
+                "build",
+                self._source_hash(),
+                ["npm", "run", "build", "--loglevel=error"],
+                run_step,
+                missing=not self._is_built(),
             )
         return installed or built
 
@@ -88,18 +92,17 @@ class WebApp:
         if not missing and stamp.exists() and stamp.read_text(encoding="ascii") == wanted:
             return False
         if run_step("web", command, self._root) != 0:
-            msg = f"`{' '.join(command)}` failed in web/ (see the lines above); WEB_BUILD=false runs without the app"
+            words = " ".join(word for word in command if not word.startswith("--"))
+            msg = f"`{words}` failed in web/ (see above); WEB_BUILD=false runs without the app"
             raise DevstackError(msg)
         stamp.parent.mkdir(exist_ok=True)
         stamp.write_text(wanted, encoding="ascii")
         return True
 
     def _install_hash(self) -> str:
-        files = [
-            self._root / "package-lock.json",
-            *self._root.glob("package.json"),
-            *self._root.glob("*/*/package.json"),
-        ]
+        """Of what `npm ci` reads; hashed before it runs, so nothing that it writes may be among the files."""
+        packages = [*self._root.glob("packages/*/package.json"), *self._root.glob("apps/*/package.json")]
+        files = [self._root / "package-lock.json", *self._root.glob("package.json"), *packages]
         return _hash(self._root, files, salt=node_version() or "")
 
     def _source_hash(self) -> str:
