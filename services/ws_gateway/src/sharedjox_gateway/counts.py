@@ -16,14 +16,19 @@ from sharedjox_contracts.channels import ChannelKind, channel_kind
 from sharedjox_contracts.count_layout import (
     ANNOUNCE_EVERY_MS,
     ANNOUNCE_SCRIPT,
+    ANNOUNCES,
     CONNECTIONS_FIELD,
     COUNT_SCRIPT,
+    COUNT_WEBHOOK,
     FORGET_SHARE_SCRIPT,
+    OCCUPANCY_WEBHOOK,
     announced_prefix,
     share_key,
     topic_prefix,
     totals_key,
 )
+from sharedjox_contracts.webhook_layout import held_key, queue_key
+from sharedjox_contracts.webhooks import CHANNEL_OCCUPIED, CHANNEL_VACATED, SUBSCRIPTION_COUNT
 
 from .apps import Apps
 from .broker.redis import RedisBroker
@@ -108,17 +113,21 @@ class Counts:
             self._lease.hold(HOLDING, app_id, WHOLE_SHARE)
 
     def _write(self, app_id: str, names: list[str]) -> None:
-        announces = self._announces(app_id)
+        flags = self._flags(app_id)
         arguments: list[str | int] = [announced_prefix(app_id), topic_prefix(app_id)]
         for name in names:
-            arguments += (name, self._share(app_id, name), int(announces and _is_announced(name)))
+            arguments += (name, self._share(app_id, name), _flags_of(name, flags))
 
         def counted(reply: Reply | None) -> None:
             if reply is not None:
                 for name, before, now, late in zip(names, reply[::3], reply[1::3], reply[2::3], strict=True):
                     self._changed(app_id, name, before, now, late)
 
-        self._count.run([totals_key(app_id), share_key(app_id, self._node)], arguments, counted)
+        self._count.run(self._keys(app_id, self._node), arguments, counted)
+
+    @staticmethod
+    def _keys(app_id: str, node: str) -> list[str]:
+        return [totals_key(app_id), share_key(app_id, node), queue_key(app_id), held_key(app_id)]
 
     def _share(self, app_id: str, name: str) -> int:
         if name == CONNECTIONS_FIELD:
@@ -126,9 +135,14 @@ class Counts:
         channel = self._hub.channel(app_id, name)
         return len(channel.members) if channel is not None else 0
 
-    def _announces(self, app_id: str) -> bool:
+    def _flags(self, app_id: str) -> str:
+        """Who in this app is told of changed counts."""
         app = self._apps.by_id(app_id)
-        return app is not None and app.subscription_counts
+        if app is None:
+            return ""
+        counts = ANNOUNCES + (COUNT_WEBHOOK if app.wants_webhook(SUBSCRIPTION_COUNT) else "")
+        occupancy = OCCUPANCY_WEBHOOK if app.wants_webhook(CHANNEL_OCCUPIED, CHANNEL_VACATED) else ""
+        return (counts if app.subscription_counts else "") + occupancy
 
     def _changed(self, app_id: str, name: str, before: int, now: int, late: int) -> None:
         if late:
@@ -151,7 +165,9 @@ class Counts:
             if reply:
                 self._announce_later(app_id, name)
 
-        self._announce.run([totals_key(app_id)], [announced_prefix(app_id), topic_prefix(app_id), name], announced)
+        keys = [totals_key(app_id), queue_key(app_id)]
+        arguments = [announced_prefix(app_id), topic_prefix(app_id), name, self._flags(app_id)]
+        self._announce.run(keys, arguments, announced)
 
     # --- leases -----------------------------------------------------------------------------------------------------
 
@@ -193,10 +209,9 @@ class Counts:
             else:
                 done()
 
-        keys = [totals_key(app_id), share_key(app_id, node)]
-        announces = int(self._announces(app_id))
-        arguments: list[str | int] = [announced_prefix(app_id), topic_prefix(app_id), announces, CHANNELS_PER_CALL]
-        if not self._forget.run(keys, arguments, forgotten):
+        flags = self._flags(app_id)
+        arguments: list[str | int] = [announced_prefix(app_id), topic_prefix(app_id), flags, CHANNELS_PER_CALL]
+        if not self._forget.run(self._keys(app_id, node), arguments, forgotten):
             done()
 
     def retire(self) -> None:
@@ -246,7 +261,9 @@ class Counts:
                 return found
 
 
-def _is_announced(name: str) -> bool:
-    """Presence channels have rosters instead; the other two are no channels of the application."""
+def _flags_of(name: str, flags: str) -> str:
+    """Presence channels have rosters instead of counts; two kinds of names are no channels of the application."""
     kind = channel_kind(name)
-    return name != CONNECTIONS_FIELD and not kind.is_presence and kind is not ChannelKind.SERVER_TO_USER
+    if name == CONNECTIONS_FIELD or kind is ChannelKind.SERVER_TO_USER:
+        return ""
+    return flags.replace(ANNOUNCES, "").replace(COUNT_WEBHOOK, "") if kind.is_presence else flags
