@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -20,6 +22,19 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 _HEADER: Final = "traceparent"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSpan:
+    """A span that ends in another function than it began in. One that is never ended is never exported."""
+
+    span: Span
+    traceparent: str
+    """For what happens because of it, in this process or another one."""
+
+    def end(self) -> None:
+        """What the span stands for is done."""
+        self.span.end()
 
 
 class Tracing:
@@ -55,6 +70,18 @@ class Tracing:
             name, context=context, kind=kind, attributes=dict(attributes or {}), start_time=start_ns
         ) as span:
             yield span
+
+    def begin(
+        self, name: str, *, parent: str | None, kind: SpanKind, attributes: Mapping[str, str | int], start_ns: int
+    ) -> OpenSpan:
+        """A span below `parent` (a traceparent) that the caller ends. Worth calling only while `is_recording`."""
+        context = _PROPAGATOR.extract({_HEADER: parent}) if parent else Context()
+        span = self._tracer.start_span(
+            name, context=context, kind=kind, attributes=dict(attributes), start_time=start_ns
+        )
+        carrier: dict[str, str] = {}
+        _PROPAGATOR.inject(carrier, trace.set_span_in_context(span))
+        return OpenSpan(span, carrier.get(_HEADER, parent or ""))
 
     def shutdown(self) -> None:
         """Export the rest and stop."""

@@ -6,6 +6,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 from sharedjox_contracts.redis_layout import HistoryLimits
+from sharedjox_kit.tracing import Tracing
 
 from .claims import RecordPool
 from .metrics import RelayMetrics
@@ -27,6 +28,7 @@ def build_relay(
     limits: HistoryLimits | None = None,
     max_data_bytes: int = DEFAULT_MAX_DATA_BYTES,
     sharded: bool = False,
+    tracing: Tracing | None = None,
 ) -> Relay:
     """A relay from `pool` to `redis`, whose client must not retry by itself (the relay does).
 
@@ -40,7 +42,7 @@ def build_relay(
     return Relay(
         pool=pool,
         publisher=EventPublisher(redis, app_id=app_id, sharded=sharded),
-        preparer=Preparer(lambda _channel: limits, max_data_bytes=max_data_bytes),
+        preparer=Preparer(lambda _channel: limits, max_data_bytes=max_data_bytes, tracing=tracing),
         on_control=on_control,
         metrics=metrics,
         settings=settings,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
+from opentelemetry.trace import SpanKind
 from sharedjox_contracts.channels import channel_kind, is_valid_channel_name
 from sharedjox_contracts.codec import encode_json_text
 from sharedjox_contracts.control import CONTROL_TYPES
@@ -15,6 +16,7 @@ from sharedjox_contracts.events import EVENT_TYPES, Payload
 from sharedjox_contracts.frames import open_event_frame
 from sharedjox_contracts.publication import Header
 from sharedjox_contracts.redis_layout import MAX_EVENTS_PER_CALL, HistoryLimits
+from sharedjox_kit.tracing import OpenSpan, Tracing
 
 from .claims import Row
 from .decisions import UnpublishableRowError
@@ -34,6 +36,8 @@ class PreparedEvent:
     row: Row
     opened_frame: bytes
     header: Header
+    span: OpenSpan | None = None
+    """From the row's insertion to Redis' answer, when traces are recorded; the gateways' spans are below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +91,10 @@ def _decode(row: Row) -> Payload:
 class Preparer:
     """Decodes rows and builds frames. An event that goes to several channels is encoded once."""
 
-    def __init__(self, limits_for: LimitsFor, *, max_data_bytes: int) -> None:
+    def __init__(self, limits_for: LimitsFor, *, max_data_bytes: int, tracing: Tracing | None = None) -> None:
         self._limits_for = limits_for
         self._max_data_bytes = max_data_bytes
+        self._tracing = tracing if tracing is not None and tracing.is_recording else None
 
     def plan(self, rows: Iterable[Row]) -> Plan:
         """Sort `rows` (in id order) into steps."""
@@ -108,7 +113,7 @@ class Preparer:
                 self._close(plan, row.channel, waiting)
                 plan.steps.setdefault(row.channel, []).append(ControlStep(row.channel, row, payload))
             else:
-                waiting.setdefault(row.channel, []).append(_prepare(row, data))
+                waiting.setdefault(row.channel, []).append(self._prepare(row, data))
         for channel in list(waiting):
             self._close(plan, channel, waiting)
         return plan
@@ -120,6 +125,39 @@ class Preparer:
             msg = f"{len(data.encode())} bytes of data; at most {self._max_data_bytes} are published"
             raise UnpublishableRowError(msg)
         return payload, data
+
+    def _prepare(self, row: Row, data: str) -> PreparedEvent:
+        event_id = str(row.event_id)
+        span = self._begin_span(row)
+        return PreparedEvent(
+            row,
+            open_event_frame(event=row.event_name, channel=row.channel, data=data, event_id=event_id),
+            Header(
+                event=row.event_name,
+                event_id=event_id,
+                except_socket_id=row.except_socket_id or "",
+                committed_at_us=_committed_at_us(row),
+                traceparent=(span.traceparent if span is not None else row.traceparent) or "",
+                request_id=row.request_id or "",
+            ),
+            span,
+        )
+
+    def _begin_span(self, row: Row) -> OpenSpan | None:
+        if self._tracing is None:
+            return None
+        return self._tracing.begin(
+            f"publish {row.event_name}",
+            parent=row.traceparent,
+            kind=SpanKind.PRODUCER,
+            attributes={
+                "messaging.system": "redis",
+                "messaging.destination.name": row.channel,
+                "messaging.message.id": str(row.event_id),
+                "sharedjox.request_id": row.request_id or "",
+            },
+            start_ns=_committed_at_us(row) * 1000,
+        )
 
     def _close(self, plan: Plan, channel: str, waiting: dict[str, list[PreparedEvent]]) -> None:
         """Turn the events that were collected for `channel` into steps."""
@@ -134,17 +172,5 @@ def _chunks(events: list[PreparedEvent]) -> Iterator[tuple[PreparedEvent, ...]]:
         yield tuple(events[start : start + MAX_EVENTS_PER_CALL])
 
 
-def _prepare(row: Row, data: str) -> PreparedEvent:
-    event_id = str(row.event_id)
-    return PreparedEvent(
-        row,
-        open_event_frame(event=row.event_name, channel=row.channel, data=data, event_id=event_id),
-        Header(
-            event=row.event_name,
-            event_id=event_id,
-            except_socket_id=row.except_socket_id or "",
-            committed_at_us=(row.created_at - _EPOCH_START) // _MICROSECOND,
-            traceparent=row.traceparent or "",
-            request_id=row.request_id or "",
-        ),
-    )
+def _committed_at_us(row: Row) -> int:
+    return (row.created_at - _EPOCH_START) // _MICROSECOND

@@ -250,6 +250,10 @@ class Relay:
             self._metrics.events.labels(row.event_name, "published").inc()
             seconds = max(0.0, (now - row.created_at).total_seconds())
             self._metrics.commit_to_publish_seconds.labels(row.event_name).observe(seconds)
+        if isinstance(step, EventStep):
+            for event in step.events:
+                if event.span is not None:
+                    event.span.end()
 
     async def _repair_history(self) -> None:
         """Redis was restarted: publish again, before anything new, what it may have forgotten after confirming it."""

@@ -21,6 +21,7 @@ from sharedjox_kit.logs import get_logger
 from sharedjox_kit.metrics import create_registry
 from sharedjox_kit.redis import create_redis
 from sharedjox_kit.tasks import QUEUE_NAME
+from sharedjox_kit.tracing import Tracing, start_tracing
 from sharedjox_marketplace import channel_rules
 from sharedjox_marketplace.database import create_engine
 from sharedjox_marketplace.unit_of_work import Transactor
@@ -39,6 +40,8 @@ from .settings import WorkerSettings
 from .supervision import keep_running
 from .tasks import CONTEXT_KEY, TaskServices, task_functions, timed_tasks
 from .waking import WakingWorker, create_task_queue, listen_for_wakes
+from .webhooks.dispatcher import WebhookDispatcher
+from .webhooks.metrics import WebhookMetrics
 
 log = get_logger(__name__)
 
@@ -74,8 +77,13 @@ class WorkerApp:
             engine = create_engine(settings.database_url, pool_size=4, max_overflow=4, application_name="worker")
             stack.push_async_callback(engine.dispose)
 
+            tracing = start_tracing("sharedjox-worker", settings.otel_exporter_otlp_endpoint)
+            # Its last export waits for the collector, so it does that beside the loop.
+            stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
             metrics = RelayMetrics(registry)
-            runner = self._build_runner(outbox=outbox, redis=redis, engine=engine, metrics=metrics, registry=registry)
+            runner = self._build_runner(
+                outbox=outbox, redis=redis, engine=engine, metrics=metrics, registry=registry, tracing=tracing
+            )
             health = Health({"postgres": lambda: _ask_postgres(engine), "redis": redis.ping})
             if settings.worker_metrics_port:
                 admin = AdminServer(
@@ -98,7 +106,12 @@ class WorkerApp:
                 outbox_keep=dt.timedelta(hours=settings.outbox_keep_hours),
                 idempotency_keep=dt.timedelta(hours=settings.idempotency_keep_hours),
             )
-            await self._work(services, health, redis)
+            webhook_redis = create_redis(settings.redis_url)
+            stack.push_async_callback(webhook_redis.aclose)
+            webhooks = WebhookDispatcher(
+                webhook_redis, settings.load_webhook_apps, settings.delivery(), WebhookMetrics(registry)
+            )
+            await self._work(services, health, redis, webhooks)
 
     def _build_runner(
         self,
@@ -108,6 +121,7 @@ class WorkerApp:
         engine: AsyncEngine,
         metrics: RelayMetrics,
         registry: CollectorRegistry,
+        tracing: Tracing,
     ) -> RelayRunner:
         settings = self._settings
 
@@ -126,10 +140,11 @@ class WorkerApp:
             settings=settings.relay(),
             limits=settings.history_limits(),
             max_data_bytes=settings.relay_max_event_bytes,
+            tracing=tracing,
         )
         return RelayRunner(relay, sweep_seconds=settings.relay_sweep_seconds)
 
-    async def _work(self, services: TaskServices, health: Health, redis: Redis) -> None:
+    async def _work(self, services: TaskServices, health: Health, redis: Redis, webhooks: WebhookDispatcher) -> None:
         """Run all activities until the stop, then end them in an order that loses nothing."""
         runner = services.runner
 
@@ -146,6 +161,7 @@ class WorkerApp:
         activities: dict[str, Coroutine[Any, Any, None]] = {
             "wakes": keep_running("wakes", lambda: listen_for_wakes(redis, on_wake)),
             "lag": keep_running("lag", watch_lag),
+            "webhooks": keep_running("webhooks", webhooks.run),
         }
         async with asyncio.TaskGroup() as group:
             relaying = group.create_task(runner.run(), name="relay")

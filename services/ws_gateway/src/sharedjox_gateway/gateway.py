@@ -10,6 +10,7 @@ from sharedjox_contracts.control import Close, Command, TerminateUser, Unsubscri
 from sharedjox_contracts.count_layout import CONNECTIONS_FIELD
 from sharedjox_contracts.redis_layout import HistoryLimits
 from sharedjox_kit.logs import get_logger
+from sharedjox_kit.tracing import start_tracing
 
 from .apps import App, Apps
 from .broker.base import Broker
@@ -39,6 +40,7 @@ from .protocol.handshake import UpgradeRequest, accept_response, check_protocol,
 from .settings import GatewaySettings
 from .stats import Stats
 from .subscriptions import REVOKED, Preparation, Subscriptions
+from .traced import TracedDeliveries
 from .users.registry import UserRegistry
 from .webhooks import WebhookQueue
 
@@ -54,9 +56,9 @@ class Gateway:
         self.settings = settings
         self.stats = Stats()
         self.apps = Apps(settings.load_apps())
-        self.hub: Hub[Connection] = Hub(
-            loop.call_soon, self.stats, send=choose_send(use_native=settings.gateway_native)
-        )
+        self.tracing = start_tracing("sharedjox-gateway", settings.otel_exporter_otlp_endpoint)
+        observer = TracedDeliveries(self.stats, self.tracing) if self.tracing.is_recording else self.stats
+        self.hub: Hub[Connection] = Hub(loop.call_soon, observer, send=choose_send(use_native=settings.gateway_native))
         self.subscriptions = Subscriptions(self.hub, self.stats, self._joined)
         self.subscriptions.on_command = self._command
         limits = HistoryLimits(settings.history_length, settings.history_age_seconds, settings.history_meta_seconds)
@@ -136,6 +138,7 @@ class Gateway:
         self.counts.retire()
         await self.lease.resign()
         await self.redis.aclose()
+        await asyncio.to_thread(self.tracing.shutdown)  # its last export waits for the collector
 
     async def _keep_time(self) -> None:
         ticks = 0

@@ -7,6 +7,7 @@ the connection once, and everything before is covered by the position in the ack
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -379,7 +380,15 @@ class Subscriptions:
                 self.presence.published(channel, publication)
             return
         frame = encode_frame(publication.frame)
-        delivery = Delivery(frame, header.event, header.except_socket_id, header.committed_at_us, publication.offset)
+        delivery = Delivery(
+            frame,
+            header.event,
+            header.except_socket_id,
+            header.committed_at_us,
+            publication.offset,
+            header.traceparent,
+            time.time_ns(),
+        )
         if publication.offset and channel.kind.is_cache:
             channel.newest = delivery
         self._hub.deliver(channel, delivery)

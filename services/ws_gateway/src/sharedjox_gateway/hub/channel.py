@@ -23,7 +23,8 @@ class Member(Protocol):
 class Delivery(Struct, frozen=True, gc=False):
     """One event on its way to the members of a channel. `frame` is the complete WebSocket frame, shared by all.
 
-    `offset` is its place in history, 0 for what is not durable.
+    `offset` is its place in history, 0 for what is not durable. `traceparent` and `taken_at_ns` (Unix nanoseconds) are
+    for its trace.
     """
 
     frame: bytes
@@ -31,6 +32,8 @@ class Delivery(Struct, frozen=True, gc=False):
     except_socket_id: str = ""
     committed_at_us: int = 0
     offset: int = 0
+    traceparent: str = ""
+    taken_at_ns: int = 0
 
 
 class FanoutPass(Protocol):
