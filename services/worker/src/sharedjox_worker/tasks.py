@@ -12,6 +12,7 @@ from arq.worker import Function, func
 from sharedjox_kit.clock import Clock
 from sharedjox_kit.logs import get_logger
 from sharedjox_kit.tasks import RELAY_TASK
+from sharedjox_marketplace import tables
 from sharedjox_marketplace.idempotency import IdempotencyRecord
 from sharedjox_marketplace.wallet.actions import ReleaseDueEarnings
 from sharedjox_outbox import claims
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 CONTEXT_KEY: Final = "services"
+TABLES: Final = tables.metadata
+"""Of the marketplace. An action's foreign keys are only understood once every table has been registered."""
 _PRUNE_ROWS: Final = 5000
 _RELEASES_PER_RUN: Final = 500
 
