@@ -125,5 +125,6 @@ def running_balancer(
         ready_path="/healthz",
     )
     trust = ssl.create_default_context(cafile=str(certificate))
+    trust.verify_flags |= ssl.VERIFY_X509_STRICT  # as Python 3.13 does by itself
     with running(service):
         yield Balancer(service, https, http, stats, certificate, trust)

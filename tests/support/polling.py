@@ -24,20 +24,21 @@ def scaled(units: float) -> float:
 
 @overload
 async def eventually(
-    predicate: Callable[[], Awaitable[_T]], deadline: float = DEFAULT_DEADLINE, *, what: str = ""
+    predicate: Callable[..., Awaitable[_T]], deadline: float = DEFAULT_DEADLINE, *, what: str = ""
 ) -> _T: ...
 
 
 @overload
-async def eventually(predicate: Callable[[], _T], deadline: float = DEFAULT_DEADLINE, *, what: str = "") -> _T: ...
+async def eventually(predicate: Callable[..., _T], deadline: float = DEFAULT_DEADLINE, *, what: str = "") -> _T: ...
 
 
 async def eventually(
-    predicate: Callable[[], _T | Awaitable[_T]], deadline: float = DEFAULT_DEADLINE, *, what: str = ""
+    predicate: Callable[..., _T | Awaitable[_T]], deadline: float = DEFAULT_DEADLINE, *, what: str = ""
 ) -> _T:
     """Poll a condition (plain or async) until its result is true; returns that result.
 
-    `deadline` is in time units. An AssertionError raised by the condition counts as "not yet", so a condition may hold
+    The condition is called without arguments (`...` lets a lambda bind a loop variable by a default). `deadline` is in
+    time units. An AssertionError raised by the condition counts as "not yet", so a condition may hold
     assertions. Raises: AssertionError with the last result or the last failed assertion when the deadline passes.
     """
     end = time.monotonic() + scaled(deadline)
@@ -55,7 +56,7 @@ async def eventually(
         await asyncio.sleep(INTERVAL_SECONDS)
 
 
-def eventually_sync(predicate: Callable[[], _T], deadline: float = DEFAULT_DEADLINE, *, what: str = "") -> _T:
+def eventually_sync(predicate: Callable[..., _T], deadline: float = DEFAULT_DEADLINE, *, what: str = "") -> _T:
     """`eventually` outside an event loop."""
     end = time.monotonic() + scaled(deadline)
     while True:
@@ -71,7 +72,7 @@ def eventually_sync(predicate: Callable[[], _T], deadline: float = DEFAULT_DEADL
         time.sleep(INTERVAL_SECONDS)
 
 
-async def never(predicate: Callable[[], object], during: float, *, what: str = "") -> None:
+async def never(predicate: Callable[..., object], during: float, *, what: str = "") -> None:
     """Watch a condition for `during` time units and fail as soon as it becomes true."""
     end = time.monotonic() + scaled(during)
     while time.monotonic() < end:
