@@ -43,6 +43,7 @@ from .subscriptions import REVOKED, Preparation, Subscriptions
 from .traced import TracedDeliveries
 from .users.registry import UserRegistry
 from .webhooks import WebhookQueue
+from .xhr.sessions import XhrSessions
 
 _log = get_logger(__name__)
 SWEEP_TICKS: Final = 10
@@ -97,6 +98,7 @@ class Gateway:
             now=loop.time,
         )
         self.callers = Callers(TrustedProxies(settings.trusted_proxies), limit=settings.max_connections_per_address)
+        self.xhr = XhrSessions(lambda: self.redis.commander)
         self._app_connections: dict[str, int] = {}
         self.counts = Counts(self.hub, self.apps, self.redis, self.lease, self._app_connections)
         self.subscriptions.on_members = self.counts.mark
@@ -148,6 +150,7 @@ class Gateway:
             self.api_connections.tick()
             self.users.tick()
             self.subscriptions.confirmations.tick()
+            self.xhr.tick()
             ticks += 1
             if ticks % SWEEP_TICKS == 0:
                 self.subscriptions.sweep()
@@ -179,6 +182,7 @@ class Gateway:
             "channels": self.hub.channel_count,
             "api_connections": len(self.api_connections.open),
             "handshakes": len(self.heartbeat.entries),
+            "xhr_sessions": len(self.xhr),
             "redis_connected": float(self.broker.is_connected),
             "draining": float(self.is_draining),
         }
@@ -194,7 +198,14 @@ class Gateway:
         self.heartbeat.entries.pop(entry, None)
 
     def upgrade(self, request: UpgradeRequest, transport: asyncio.Transport) -> asyncio.Protocol:
-        """See `EntryOwner`. A refusal is an accepted upgrade and a close code, so that browsers can see it."""
+        """See `EntryOwner`."""
+        return self.accept(request, transport, preamble=accept_response(request.accept))
+
+    def accept(self, request: UpgradeRequest, transport: asyncio.Transport, *, preamble: bytes) -> Connection:
+        """Make a connection on a transport; `preamble` goes before its first frame.
+
+        A refusal is an accepted connection and a close code, so that browsers can see it.
+        """
         app = self.apps.by_key(request.app_key)
         protocol = check_protocol(request.protocol, request.version)
         address = self.callers.address_of(request, transport)
@@ -204,7 +215,7 @@ class Gateway:
         if refusal is not None:
             self.stats.connections_refused[refusal.code] += 1
             self.callers.refused(address, request, refusal)
-            transport.write(accept_response(request.accept))
+            transport.write(preamble)
             connection.refuse(refusal)
             return connection
         connection.opened_at = self._now()
@@ -216,8 +227,7 @@ class Gateway:
         self.callers.opened(connection)
         self.users.opened(connection)
         transport.write(
-            accept_response(request.accept)
-            + messages.connection_established(connection.socket_id, self.settings.activity_timeout_seconds)
+            preamble + messages.connection_established(connection.socket_id, self.settings.activity_timeout_seconds)
         )
         return connection
 

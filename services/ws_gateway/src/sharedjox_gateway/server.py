@@ -10,6 +10,7 @@ import sys
 from collections.abc import Generator
 from typing import Any, Final
 
+import httpx
 import uvicorn
 from fastapi import FastAPI
 from sharedjox_kit.environment import refuse
@@ -123,7 +124,11 @@ async def serve(settings: GatewaySettings) -> None:
     """Run one gateway process until SIGTERM or SIGINT, then drain. A second signal cuts the drain short."""
     loop = asyncio.get_running_loop()
     gateway = Gateway(settings)
-    app = create_http_app(gateway)
+    # Streams of other processes' fallback sessions last for hours; how many there are is limited by their connections.
+    forward = httpx.AsyncClient(
+        timeout=httpx.Timeout(None, connect=2.0), limits=httpx.Limits(max_connections=None), trust_env=False
+    )
+    app = create_http_app(gateway, forward)
     server = _create_server(gateway, app, settings)
     stop = asyncio.Event()
     hurry = asyncio.Event()
@@ -140,6 +145,9 @@ async def serve(settings: GatewaySettings) -> None:
         servers.append(
             (_create_admin_server(app, settings), [listen(settings.gateway_admin_host, settings.gateway_admin_port)])
         )
+    internal = listen(settings.gateway_internal_host, 0)
+    servers.append((_create_admin_server(app, settings), [internal]))
+    gateway.xhr.address = f"http://{settings.gateway_internal_host}:{internal.getsockname()[1]}"
     running = [loop.create_task(each.serve(sockets=sockets)) for each, sockets in servers]
     host, port = listener.getsockname()[:2]
     _log.info("gateway.listening", host=host, port=port, apps=gateway.apps.ids, limit=settings.connection_limit)
@@ -152,6 +160,7 @@ async def serve(settings: GatewaySettings) -> None:
         each.should_exit = True
     await asyncio.gather(*running)
     await gateway.stop()
+    await forward.aclose()
     _log.info("gateway.stopped", hurried=hurry.is_set())
 
 

@@ -44,6 +44,9 @@ class GatewaySettings(ServiceSettings):
 
     gateway_native: bool = True
     """Use the compiled send loop where it was built; without it the gateway does the same in Python."""
+    gateway_internal_host: str = "127.0.0.1"
+    """Where other gateway processes reach this one with requests for its HTTP fallback sessions: on one machine
+    loopback, on several the address of this one in their private network (with a balancer that is not sticky)."""
 
     activity_timeout_seconds: int = Field(default=120, ge=1, le=600)
     ping_interval_seconds: float = Field(default=30.0, gt=0)
