@@ -39,6 +39,8 @@ class Heartbeat:
         self._now = now
         self._round: list[Connection] = []
         self._share = 0
+        self._ticks_left = 0
+        """A round takes its time also when few connections are visited sooner: nobody is visited twice in it."""
         self.entries: dict[Entry, float] = {}
         self.closing: dict[Connection, float] = {}
         self.all_closed = asyncio.Event()
@@ -63,9 +65,11 @@ class Heartbeat:
         now = self._now()
         self._expire_entries(now)
         self._expire_closing(now)
-        if not self._round:
+        if self._ticks_left == 0:
+            self._ticks_left = self._ticks_per_round
             self._round = list(self._connections.values())
             self._share = -(-len(self._round) // self._ticks_per_round)
+        self._ticks_left -= 1
         visited, self._round = self._round[: self._share], self._round[self._share :]
         for connection in visited:
             if not connection.is_closing:

@@ -250,7 +250,8 @@ class Subscriptions:
 
     def _acknowledge(self, join: Join, replay: Replay, data: dict[str, Any], frames: Frames) -> None:
         connection, channel = join.connection, join.channel
-        position = replay.start
+        # Without recovery the client stands where the channel stands now; more may have come while extras were prepared.
+        position = replay.start if replay.recovered is not None else Position(channel.epoch, channel.offset)
         is_first = connection not in channel.members
         if is_first:
             connection.channels.append(channel)

@@ -55,7 +55,7 @@ class Route(Struct, frozen=True):
 
 
 _PATH: Final = re.compile(
-    r"(?P<prefix>(?:/[^?]*?)?)"
+    r"(?P<prefix>(?:/[^?]*?)??)"
     r"(?:/apps/(?P<app>[^/]+)/(?:"
     r"(?P<plain>events|batch_events|channels|connections)"
     r"|channels/(?P<channel>[^/]+)(?:/(?P<detail>users|events|stats))?"
