@@ -19,7 +19,7 @@ from sharedjox_marketplace.idempotency import IdempotencyKeyReusedError
 from sharedjox_api.http.answers import json_response, stored
 from sharedjox_api.http.commands import CommandDep, QueryDep
 from sharedjox_api.http.errors import MalformedHeaderProblem, ValidationProblem
-from sharedjox_api.http.openapi import MUTATES, READS_BODY, TAKES_IDEMPOTENCY_KEY, documented
+from sharedjox_api.http.openapi import MUTATES, PUBLIC_WITH_KEY, READS_BODY, documented
 from sharedjox_api.http.routes import AuthenticatedRoute, PublicRoute
 from sharedjox_api.runtime import runtime_of
 
@@ -44,7 +44,7 @@ router = APIRouter(prefix="/api/auth", tags=["accounts"], route_class=Authentica
 @public.post(
     "/register",
     status_code=201,
-    openapi_extra=TAKES_IDEMPOTENCY_KEY,
+    openapi_extra=PUBLIC_WITH_KEY,
     responses=documented(
         LoginAnswer,
         *READS_BODY,
@@ -62,7 +62,7 @@ async def register(request: Request, body: RegisterBody) -> Response:
 
 @public.post(
     "/login",
-    openapi_extra=TAKES_IDEMPOTENCY_KEY,
+    openapi_extra=PUBLIC_WITH_KEY,
     responses=documented(
         LoginAnswer,
         *READS_BODY,
@@ -79,7 +79,7 @@ async def log_in(request: Request, body: LoginBody) -> Response:
 
 @public.post(
     "/refresh",
-    openapi_extra=TAKES_IDEMPOTENCY_KEY,
+    openapi_extra=PUBLIC_WITH_KEY,
     responses=documented(
         LoginAnswer,
         *READS_BODY,

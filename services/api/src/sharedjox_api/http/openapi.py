@@ -144,7 +144,9 @@ MATCH_PARAMETER: Final[dict[str, Any]] = {
     "description": "The ETag that the caller has seen; 412 when the job has changed since.",
     "schema": {"type": "string", "pattern": '^"[1-9][0-9]{0,8}"$'},
 }
-TAKES_IDEMPOTENCY_KEY: Final[dict[str, Any]] = {"parameters": [_KEY_PARAMETER]}
+PUBLIC: Final[dict[str, Any]] = {"security": []}
+"""`openapi_extra` of calls that take no token; all others take one."""
+PUBLIC_WITH_KEY: Final[dict[str, Any]] = PUBLIC | {"parameters": [_KEY_PARAMETER]}
 MUTATES: Final[dict[str, Any]] = {"parameters": [_KEY_PARAMETER, _SOCKET_PARAMETER]}
 """`openapi_extra` of calls that change state."""
 MUTATES_VERSION: Final[dict[str, Any]] = {"parameters": [_KEY_PARAMETER, _SOCKET_PARAMETER, MATCH_PARAMETER]}
@@ -169,6 +171,9 @@ def _build(app: FastAPI) -> dict[str, Any]:
     schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
     schemas |= {name: _exact_numbers(schema) for name, schema in answers.items()}
     schemas["Problem"] = _PROBLEM_SCHEMA
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            operation.setdefault("security", [{"bearer": []}])
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     document["components"]["securitySchemes"] = {
