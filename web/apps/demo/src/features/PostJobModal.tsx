@@ -96,6 +96,7 @@ export function PostJobModal({ isOpen, onClose }: PostJobModalProps): JSX.Elemen
           <TagsInput
             label="Skills"
             description="Enter adds one"
+            comboboxProps={{ position: "top" }}
             data={KNOWN_SKILLS}
             value={[...draft.requiredSkills]}
             onChange={(requiredSkills) => { change({ requiredSkills }); }}

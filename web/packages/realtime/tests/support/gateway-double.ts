@@ -33,6 +33,11 @@ interface History {
 
 type AuthAnswer = (request: ReceivedAuth) => { readonly status: number; readonly body?: unknown; readonly delayMs?: number };
 
+const CORS = {
+  "Access-Control-Allow-Origin": "*",
+  "Access-Control-Allow-Headers": "authorization, content-type, x-socket-id",
+} as const;
+
 let counter = 0;
 
 export class GatewayDouble {
@@ -199,13 +204,17 @@ export class GatewayDouble {
   }
 
   async #http(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.method === "OPTIONS") {
+      response.writeHead(204, CORS).end();
+      return;
+    }
     let text = "";
     for await (const chunk of request) text += String(chunk);
     const received = { authorization: request.headers.authorization, body: new URLSearchParams(text) };
     this.auths.push(received);
     const { status, body, delayMs = 0 } = this.answerAuth(received);
     setTimeout(() => {
-      response.writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify(body ?? {}));
+      response.writeHead(status, { ...CORS, "Content-Type": "application/json" }).end(JSON.stringify(body ?? {}));
     }, delayMs);
   }
 }
