@@ -104,11 +104,11 @@ for n = 3, #ARGV, 3 do
       redis.call('HSET', KEYS[2], channel, mine)
     end
     local flags = ARGV[n + 2]
-    if string.find(flags, 'a', 1, true) and after > 0 then
-      late = announce(ARGV[1], ARGV[2], channel, after, KEYS[3], flags)
-    end
     if string.find(flags, 'o', 1, true) then
       occupancy(KEYS[3], KEYS[4], channel, before, after)
+    end
+    if string.find(flags, 'a', 1, true) and after > 0 then
+      late = announce(ARGV[1], ARGV[2], channel, after, KEYS[3], flags)
     end
   end
   result[#result + 1] = before

@@ -165,7 +165,7 @@ class PresenceRegistry:
         strangers, self._strangers = self._strangers, {}
         for node, presences in strangers.items():
             if node not in self._lease.live:
-                _log.warning("presence.ghosts", node=node, channels=len(presences))
+                _log.info("presence.ghosts", node=node, channels=len(presences))
                 for presence in presences:
                     self._store.drop_node(presence.channel.app_id, presence.channel.name, node, lambda: None)
         if not self._round:
