@@ -20,6 +20,17 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 LIFE: Final = dt.timedelta(days=90)
 RENEW_BEFORE: Final = dt.timedelta(days=7)
+KEY_USAGE: Final = x509.KeyUsage(
+    digital_signature=True,
+    key_cert_sign=True,  # it signs itself, and strict verifiers (Python 3.13) want that said
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 def is_good(path: Path, now: dt.datetime) -> bool:
@@ -53,6 +64,9 @@ def make(hosts: list[str], now: dt.datetime) -> bytes:
         .not_valid_after(now + LIFE)
         .add_extension(x509.SubjectAlternativeName([name_of(host) for host in hosts]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
+        .add_extension(KEY_USAGE, critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(key, hashes.SHA256())
     )
@@ -62,11 +76,11 @@ def make(hosts: list[str], now: dt.datetime) -> bytes:
 
 
 def main() -> None:
-    """Write the file unless it is good; `--owner` gives it to the user that the balancer runs as."""
+    """Write the file unless it is good; `--group` lets the group read it that the balancer runs as."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", type=Path)
     parser.add_argument("hosts", nargs="+", help="names and addresses, the first one is the subject")
-    parser.add_argument("--owner", type=int, help="numeric user id")
+    parser.add_argument("--group", type=int, help="numeric group id")
     options = parser.parse_args()
     path: Path = options.path
     now = dt.datetime.now(dt.UTC)
@@ -74,10 +88,10 @@ def main() -> None:
         return
     unfinished = path.with_suffix(".new")
     unfinished.unlink(missing_ok=True)
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "wb") as file:
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o440), "wb") as file:
         file.write(make(options.hosts, now))
-    if options.owner is not None:
-        os.chown(unfinished, options.owner, -1)
+    if options.group is not None:
+        os.chown(unfinished, -1, options.group)
     unfinished.replace(path)
 
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
+from sharedjox_devstack.ports import http_status
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from tests.support.gateway import APP, PusherClient
 from tests.support.node_client import node_client
@@ -258,3 +260,28 @@ async def test_a_killed_gateways_clients_reconnect_at_once(site: Site) -> None:
     for client in (*clients, *again):
         await client.close()
     site.gateways[1].service.start()
+
+
+async def test_without_redis_connections_are_still_accepted(site: Site) -> None:
+    site.stack.redis.stop()
+    try:
+        await eventually(lambda: readiness(site) == {503}, 20)
+        await eventually(lambda: is_served(site), 20, what="a connection through the balancer")
+    finally:
+        site.stack.redis.start()
+    await eventually(lambda: readiness(site) == {200}, 20)
+
+
+def readiness(site: Site) -> set[int | None]:
+    return {http_status(node.port, "/readyz") for node in site.gateways}
+
+
+async def is_served(site: Site) -> bool:
+    """Whether a connection is accepted and answered."""
+    try:
+        client = await open_client(site)
+    except (OSError, InvalidStatus):
+        return False
+    await client.round_trip()
+    await client.close()
+    return True
