@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Mapping
@@ -97,7 +98,8 @@ class ApiConnection:
     async def send(self, data: bytes) -> None:
         """Send bytes as they are."""
         self.writer.write(data)
-        await self.writer.drain()
+        with contextlib.suppress(ConnectionError):  # whoever was refused early sees it in the answer
+            await self.writer.drain()
 
     async def answer(self, *, without_body: bool = False) -> ApiAnswer:
         """Read one answer; `without_body` for one to a HEAD request."""
@@ -117,8 +119,10 @@ class ApiConnection:
                 return b""
 
     async def close(self) -> None:
-        """Close."""
+        """Close, whatever the server did."""
         self.writer.close()
+        with contextlib.suppress(OSError):
+            await self.writer.wait_closed()
 
 
 async def open_connection(node: GatewayNode) -> ApiConnection:

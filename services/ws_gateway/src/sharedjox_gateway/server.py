@@ -20,7 +20,7 @@ from .app import create_http_app
 from .connection.entry import Entry
 from .gateway import Gateway
 from .http.connection import ApiConnection
-from .http.fallback import SharedHttpProtocol, is_for_fastapi
+from .http.fallback import SharedHttpProtocol
 from .http.routing import is_api_request
 from .settings import GatewaySettings
 
@@ -75,7 +75,7 @@ class _Reception:
     def _make_http(self, first: bytes) -> asyncio.Protocol:
         if is_api_request(first):
             return ApiConnection(self._gateway.api_connections, self._hand_back)
-        return SharedHttpProtocol(is_for_fastapi, self._hand_back, *self._uvicorn)
+        return SharedHttpProtocol(self._gateway.api_connections, self._hand_back, *self._uvicorn)
 
     def _hand_back(self, transport: asyncio.Transport, data: bytes) -> None:
         entry = Entry(self._gateway, self._make_http)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 from redis.asyncio import Redis
 from sharedjox_devstack.redis import EmbeddedRedis
 
 from tests.support.gateway import APP, Clients, GatewayNode, TestApp, running_gateways
+from tests.support.http_api import ApiConnection, open_connection
 
 OTHER = TestApp(id="1002", key="other", secret="secret-of-the-other-app")
 DISABLED = TestApp(id="1003", key="disabled", secret="secret-of-the-disabled-app")
@@ -54,3 +55,20 @@ async def redis(shared_redis_server: EmbeddedRedis) -> AsyncIterator[Redis]:
     client = Redis.from_url(shared_redis_server.url)
     yield client
     await client.aclose()
+
+
+Connect = Callable[[GatewayNode], Awaitable[ApiConnection]]
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """Opens raw connections to a node; they are closed after the test."""
+    opened: list[ApiConnection] = []
+
+    async def open_one(node: GatewayNode) -> ApiConnection:
+        opened.append(await open_connection(node))
+        return opened[-1]
+
+    yield open_one
+    for connection in opened:
+        await connection.close()

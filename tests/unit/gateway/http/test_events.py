@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,11 +20,17 @@ EVENT = {"name": "e", "channels": ["room"], "data": "{}"}
 def refusal(body: Any, query: dict[str, str] | None = None, *, batch: bool = False) -> tuple[int, str]:
     encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(RefusedError) as refused:
-        if batch:
-            read_batch(encoded, LIMITS)
-        else:
-            read_event(encoded, query or {}, LIMITS)
+        read_batch(encoded, LIMITS) if batch else read_event(encoded, query or {}, LIMITS)
     return refused.value.answer.status, refused.value.answer.body.decode()
+
+
+def status_of(read: Callable[[], object]) -> int:
+    """200, or the status of the refusal; anything else that is raised fails the test."""
+    try:
+        read()
+    except RefusedError as refused:
+        return refused.answer.status
+    return 200
 
 
 def accept(**changed: Any) -> Any:
@@ -177,11 +184,8 @@ def test_info_is_a_list_or_comma_separated() -> None:
 
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_reader(body: bytes) -> None:
-    for read in (lambda: read_event(body, {}, LIMITS), lambda: read_batch(body, LIMITS)):
-        try:
-            read()
-        except RefusedError as refused:
-            assert refused.answer.status in (400, 413)
+    assert status_of(lambda: read_event(body, {}, LIMITS)) in (200, 400, 413)
+    assert status_of(lambda: read_batch(body, LIMITS)) in (200, 400, 413)
 
 
 _JSON = st.recursive(
@@ -193,7 +197,4 @@ _JSON = st.recursive(
 
 @given(st.fixed_dictionaries({}, optional={name: _JSON for name in ("name", "data", "channels", "socket_id", "info")}))
 def test_no_json_breaks_the_reader(body: dict[str, Any]) -> None:
-    try:
-        read_event(json.dumps(body).encode(), {}, LIMITS)
-    except RefusedError as refused:
-        assert refused.answer.status in (400, 413)
+    assert status_of(lambda: read_event(json.dumps(body).encode(), {}, LIMITS)) in (200, 400, 413)

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import httptools
 
@@ -28,6 +28,14 @@ MAX_HEADER_TEXT: Final = 200
 HandBack = Callable[[asyncio.Transport, bytes], None]
 
 
+class Abortable(Protocol):
+    """A connection that can be dropped."""
+
+    def abort(self) -> None:
+        """Drop it now."""
+        ...
+
+
 class ApiConnections:
     """All API connections of this process: their time limits, their end. `tick` is called a few times a second."""
 
@@ -36,6 +44,8 @@ class ApiConnections:
     ) -> None:
         self.api = api
         self.open: set[ApiConnection] = set()
+        self.slow: dict[Abortable, float] = {}
+        """Connections of others (uvicorn has no such limit) on which a request began to arrive, and when."""
         self.is_draining = False
         self.max_body_bytes = 0
         self.now = 0.0
@@ -56,6 +66,10 @@ class ApiConnections:
         self._refresh()
         for connection in list(self.open):
             connection.check_time(self.now, self._request_timeout, self._keep_alive)
+        for other, since in list(self.slow.items()):
+            if self.now - since > self._request_timeout:
+                del self.slow[other]
+                other.abort()
 
     def drain(self) -> None:
         """Answer what is under way, close the rest; from now on every answer is its connection's last."""
@@ -100,10 +114,12 @@ class ApiConnection(asyncio.Protocol):
         "_expects_continue",
         "_hand_back",
         "_head_bytes",
+        "_head_without_offer",
         "_in_head",
         "_in_message",
         "_is_ending",
         "_is_paused",
+        "_kept_headers",
         "_parser",
         "_request_id",
         "_since",
@@ -129,6 +145,7 @@ class ApiConnection(asyncio.Protocol):
         self._is_ending = False
         """No further request is taken; what still arrives is thrown away."""
         self._is_paused = False
+        self._head_without_offer = b""
         self._reset()
 
     def _reset(self) -> None:
@@ -137,6 +154,7 @@ class ApiConnection(asyncio.Protocol):
         self._traceparent = ""
         self._request_id = ""
         self._expects_continue = False
+        self._kept_headers = b""
 
     # --- asyncio ----------------------------------------------------------------------------------------------------
 
@@ -198,12 +216,12 @@ class ApiConnection(asyncio.Protocol):
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            # The request asks for another protocol (Java's client offers HTTP/2 with every first request). It was
-            # answered in HTTP/1.1, as RFC 9110 allows; what follows it is the next request.
+            # Java's client offers HTTP/2 with its first request. We pass the offer over, as RFC 9110 allows; httptools
+            # takes it for accepted and stops behind the head, so it gets a head without the offer, and the rest.
+            head, self._head_without_offer = self._head_without_offer, b""
+            self._reset()
             self._parser = httptools.HttpRequestParser(self)
-            rest = data[upgrade.args[0] :]
-            if rest and not self._is_ending:
-                self._feed(rest)
+            self._feed(head + data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._refuse(400, f"Not an HTTP/1.1 request: {error}")
         if was_in_head and self._in_head:
@@ -228,6 +246,8 @@ class ApiConnection(asyncio.Protocol):
         size = len(name)
         if size == 14:
             self._check_length(name, value)
+        elif size == 17 and name.lower() == b"transfer-encoding":
+            self._kept_headers += b"transfer-encoding: %s\r\n" % value
         elif size == 6 and name.lower() == b"expect":
             self._expects_continue = value.lower() == b"100-continue"
         elif size == 11 and name.lower() == b"traceparent":
@@ -236,8 +256,10 @@ class ApiConnection(asyncio.Protocol):
             self._request_id = _header_text(value)
 
     def _check_length(self, name: bytes, value: bytes) -> None:
-        if name.lower() == b"content-length" and value.isdigit() and int(value[:18]) > self.owner.max_body_bytes:
-            self._too_large(f"{int(value[:18])} bytes")
+        if name.lower() == b"content-length" and value.isdigit():
+            self._kept_headers += b"content-length: %s\r\n" % value
+            if int(value[:18]) > self.owner.max_body_bytes:
+                self._too_large(f"{int(value[:18])} bytes")
 
     def _too_large(self, size: str) -> None:
         self._refuse(413, f"The request's body is too large: {size} of at most {self.owner.max_body_bytes} bytes")
@@ -245,6 +267,9 @@ class ApiConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """httptools: the head is complete."""
         self._in_head = False
+        if self._parser is not None and self._parser.should_upgrade():
+            method = self._parser.get_method()
+            self._head_without_offer = b"%s %s HTTP/1.1\r\n%s\r\n" % (method, self._url, self._kept_headers)
         if self._expects_continue and not self._is_ending and not self._slots and self.transport is not None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -263,6 +288,8 @@ class ApiConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """httptools: the request is whole."""
+        if self._head_without_offer:
+            return
         self._in_message = False
         parser = self._parser
         if self._is_ending or parser is None:

@@ -8,7 +8,6 @@ that reaches FastAPI all the same (in the middle of a pipeline) is answered ther
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, Final
 
 import uvicorn
@@ -18,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from sharedjox_gateway.protocol.handshake import is_upgrade
 
 from .api import HttpApi
-from .connection import HandBack
+from .connection import ApiConnections, HandBack
 from .exchange import Answer, ApiRequest, RefusedError
 from .routing import is_api_request
 
@@ -30,7 +29,7 @@ class SharedHttpProtocol(HttpToolsProtocol):
 
     def __init__(
         self,
-        is_ours: Callable[[bytes], bool],
+        connections: ApiConnections,
         hand_back: HandBack,
         config: uvicorn.Config,
         server_state: Any,
@@ -38,26 +37,43 @@ class SharedHttpProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config=config, server_state=server_state, app_state=app_state, _loop=_loop)
-        self._is_ours = is_ours
+        self._slow = connections.slow
+        self._clock = connections
         self._hand_back = hand_back
         self._in_message = False
         self._has_served = False
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """asyncio: called by the entry."""
+        self._slow[self] = self._clock.now
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio: the peer is gone."""
+        self._slow.pop(self, None)
+        super().connection_lost(exc)
+
+    def abort(self) -> None:
+        """See `Abortable`: a request did not arrive whole in time."""
+        self.transport.abort()
+
     def on_message_begin(self) -> None:
         """httptools: a request begins."""
         self._in_message = True
+        self._slow[self] = self._clock.now
         super().on_message_begin()
 
     def on_message_complete(self) -> None:
         """httptools: the request is whole."""
         self._in_message = False
+        self._slow.pop(self, None)
         self._has_served = True
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes arrived."""
         is_between = self._has_served and not self._in_message and self.cycle.response_complete
-        if is_between and not self._is_ours(data):
+        if is_between and not is_for_fastapi(data):
             self._unset_keepalive_if_required()
             self.connections.discard(self)
             self._hand_back(self.transport, data)
