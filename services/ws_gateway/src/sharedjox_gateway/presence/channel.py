@@ -209,7 +209,7 @@ class PresenceChannel:
             self._forget(held)
             for _connection, answer in held.waiting:
                 answer(False)
-        self._settle()
+        self._settle(None if reads else [held.user_id for _operation, held in asked if held is not None])
 
     def _verify(self) -> None:
         self._is_verifying = False
@@ -221,7 +221,7 @@ class PresenceChannel:
     def announced(self, announcement: Announcement) -> None:
         """Take a change that some node announced."""
         self._tell(self.roster.announced(announcement))
-        self._settle()
+        self._settle((announcement.change.user_id,))
 
     def _tell(self, changes: list[Change]) -> None:
         for change in changes:
@@ -230,11 +230,11 @@ class PresenceChannel:
     def _shows(self, user_id: str) -> bool:
         return self.roster.is_current and user_id in self.roster.members
 
-    def _settle(self) -> None:
-        """Answer whoever can be answered; win back members that others took for gone; read what is unclear."""
-        for user_id in list(self._waiting):
-            held = self._waiting[user_id]
-            if held.is_registered and self._shows(user_id):
+    def _settle(self, user_ids: Iterable[str] | None = None) -> None:
+        """Answer whoever (of these) can be answered; win back members taken for gone by others; read what is open."""
+        for user_id in list(self._waiting) if user_ids is None else user_ids:
+            held = self._waiting.get(user_id)
+            if held is not None and held.is_registered and self._shows(user_id):
                 del self._waiting[user_id]
                 waiting, held.waiting = held.waiting, []
                 for _connection, answer in waiting:

@@ -79,7 +79,11 @@ class Roster:
         return self._apply(announcement.change)
 
     def read(self, epoch: str, version: int, entries: Iterable[RosterEntry], *, believe_absence: bool) -> list[Change]:
-        """Take the members as Redis has them; returns what subscribers are to be told."""
+        """Take the members as Redis has them; returns what subscribers are to be told.
+
+        `believe_absence`: whoever is missing has gone. That is plain, too, when Redis lost nothing since the last time.
+        """
+        believe_absence = believe_absence or (epoch == self.epoch and version >= self.version)
         found = {entry.user_id: entry.info for entry in entries}
         changes = [change for user_id, info in found.items() for change in self._apply(Change(user_id, info))]
         absent = [user_id for user_id in self.members if user_id not in found]
