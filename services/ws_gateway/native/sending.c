@@ -3,7 +3,7 @@
  *
  * Optional. Without it the gateway writes through its transports, with the same results (connection/sending.py).
  *
- * A connection's `fd` is its socket while everything given to it was sent, and -1 while its transport holds unsent
+ * A connection's `fd` is its socket while everything given to it was sent, and negative while its transport holds unsent
  * bytes, once it closes, and always under TLS. So what is sent here cannot overtake what is queued there. The
  * descriptors are read at the moment of sending, on the event loop's thread, which alone closes them: no descriptor can
  * have been given to somebody else in the meantime.
@@ -21,17 +21,20 @@
 
 static PyObject *fd_name;
 
-/* The descriptor of a member, -1 when it has none; -2 with an exception set. */
+enum { NONE = -1, FAILED = -2 };
+
+/* The descriptor of a member, NONE when it has none that may be used; FAILED with an exception set. */
 static long descriptor_of(PyObject *member) {
     PyObject *value = PyObject_GetAttr(member, fd_name);
     if (value == NULL) {
-        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return -2;
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return FAILED;
         PyErr_Clear(); /* a member that is no socket: it takes the slow way */
-        return -1;
+        return NONE;
     }
     long fd = PyLong_AsLong(value);
     Py_DECREF(value);
-    return fd == -1 && PyErr_Occurred() ? -2 : fd;
+    if (fd == -1 && PyErr_Occurred()) return FAILED;
+    return fd < 0 ? NONE : fd;
 }
 
 /* What was not sent whole becomes (member, bytes sent). A failed send counts as none: the transport finds out why. */
@@ -63,7 +66,7 @@ static PyObject *send_many(PyObject *module, PyObject *args) {
     Py_ssize_t *sent = (Py_ssize_t *)(fds + count);
     for (Py_ssize_t i = 0; i < count; i++) {
         fds[i] = descriptor_of(PyList_GetItem(members, i));
-        if (fds[i] == -2) {
+        if (fds[i] == FAILED) {
             PyMem_Free(fds);
             return NULL;
         }

@@ -66,7 +66,7 @@ class RedisBroker:
         self._lost = asyncio.Event()
         self._open_sha = ""
         self._to_subscribe: list[bytes] = []
-        self._last_heard = 0.0
+        self._is_heard = False
         self.on_connected: list[Callable[[], None]] = []
         """Called on every new connection, before channels are subscribed: load scripts, renew leases."""
         self.on_listening: list[Callable[[str], None]] = []
@@ -188,7 +188,7 @@ class RedisBroker:
     # --- what Redis says ------------------------------------------------------------------------------------------
 
     def _heard(self, reply: Reply) -> None:
-        self._last_heard = asyncio.get_running_loop().time()
+        self._is_heard = True
         if not isinstance(reply, list):
             return
         kind = reply[0]
@@ -284,9 +284,9 @@ class RedisBroker:
 
     async def _until_lost(self) -> None:
         """Wait for either connection to end; probe both, so that a half-open one is found within two probes."""
-        loop = asyncio.get_running_loop()
-        self._last_heard = loop.time()
+        silent_probes = 0
         while True:
+            self._is_heard = False
             try:
                 async with asyncio.timeout(self._probe_seconds):
                     await self._lost.wait()
@@ -300,7 +300,8 @@ class RedisBroker:
                         await self._commander.call("PING")
             except (OSError, TimeoutError, hiredis.HiredisError):
                 break
-            if loop.time() - self._last_heard > 2 * self._probe_seconds:
+            silent_probes = 0 if self._is_heard else silent_probes + 1
+            if silent_probes > 1:
                 break
             if self._subscriber is not None:
                 self._subscriber.send(None, "PING")

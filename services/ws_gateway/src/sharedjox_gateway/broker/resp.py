@@ -76,11 +76,12 @@ class RespConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """asyncio: replies or pub/sub messages arrived; hand all that are complete on."""
         self._reader.feed(data)
-        while (reply := self._reader.gets()) is not False:
-            if self._handlers and not self._is_listening:
-                self._handlers.popleft()(reply)
+        gets, handlers, on_push = self._reader.gets, self._handlers, self._on_push
+        while (reply := gets()) is not False:
+            if handlers:
+                handlers.popleft()(reply)
             else:
-                self._on_push(reply)
+                on_push(reply)
 
     def connection_lost(self, error: Exception | None) -> None:
         """asyncio: the connection is gone; every command in flight gets an error reply."""

@@ -27,7 +27,7 @@ from sharedjox_gateway.protocol.websocket import (
     read_single_text,
 )
 
-from .sending import NO_DESCRIPTOR, descriptor_of
+from .sending import NO_DESCRIPTOR, UNASKED
 
 if TYPE_CHECKING:
     from sharedjox_gateway.protocol.messages import ClientMessage
@@ -94,7 +94,7 @@ class Connection(asyncio.Protocol):
     socket_id: str
     offer: Callable[[bytes | memoryview], object]
     fd: int
-    """The socket, while all that was offered has left and the fan-out may write to it directly; otherwise -1."""
+    """The socket, while all that was offered has left and the fan-out may write to it directly; otherwise negative."""
 
     def __init__(
         self, owner: ConnectionOwner, app: App, socket_id: str, protocol_version: int, transport: asyncio.Transport
@@ -125,7 +125,7 @@ class Connection(asyncio.Protocol):
         if not self.is_closing:
             self.transport.set_write_buffer_limits(high=0)
             if self.transport.get_write_buffer_size() == 0:
-                self.fd = descriptor_of(self.transport)
+                self.fd = UNASKED
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -195,7 +195,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """asyncio: the peer caught up."""
         if not self.is_closing:
-            self.fd = descriptor_of(self.transport)
+            self.fd = UNASKED
             self.offer = self.transport.write
 
     def _offer_bounded(self, data: bytes | memoryview) -> None:

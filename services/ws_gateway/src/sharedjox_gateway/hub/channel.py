@@ -85,7 +85,7 @@ class Channel:
         self.sequence = 0
         self.last_join = -1
         self.version = 0
-        self.pending: list[Delivery] = []
+        self.pending: list[Delivery] | tuple[()] = ()  # a list of its own only while something waits
         self.newest: Delivery | None = None
         """Cache channels only: the last durable event that was taken here."""
         self.fanout: FanoutPass | None = None

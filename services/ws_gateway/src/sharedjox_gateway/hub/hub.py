@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Generic, TypeVar
 
 from .channel import Channel, Delivery, Member
@@ -24,33 +25,38 @@ class Hub(Generic[M]):
         send: Send = offer_to_each,
     ) -> None:
         self.connections: dict[str, M] = {}
-        self._channels: dict[tuple[str, str], Channel] = {}
+        self._channels: dict[str, dict[str, Channel]] = {}
         self._fanout = Fanout(schedule, self.connections.get, observer, slice_members, send)
 
     def channel(self, app_id: str, name: str) -> Channel | None:
         """A channel that this process has open, or None."""
-        return self._channels.get((app_id, name))
+        of_app = self._channels.get(app_id)
+        return None if of_app is None else of_app.get(name)
 
     def ensure_channel(self, app_id: str, name: str) -> Channel:
         """The channel, made (not open yet) when there is none."""
-        key = (app_id, name)
-        channel = self._channels.get(key)
+        of_app = self._channels.setdefault(app_id, {})
+        channel = of_app.get(name)
         if channel is None:
-            channel = self._channels[key] = Channel(app_id, name)
+            channel = of_app[name] = Channel(app_id, name)
         return channel
 
     def forget_channel(self, channel: Channel) -> None:
         """Drop a channel without members."""
-        self._channels.pop((channel.app_id, channel.name), None)
+        of_app = self._channels.get(channel.app_id)
+        if of_app is not None:
+            of_app.pop(channel.name, None)
 
     def channels(self, app_id: str | None = None) -> Iterator[Channel]:
         """Channels of one application, or all. Do not add or remove channels while iterating."""
-        return (channel for channel in self._channels.values() if app_id is None or channel.app_id == app_id)
+        if app_id is not None:
+            return iter(self._channels.get(app_id, {}).values())
+        return chain.from_iterable(of_app.values() for of_app in self._channels.values())
 
     @property
     def channel_count(self) -> int:
         """How many channels this process holds."""
-        return len(self._channels)
+        return sum(map(len, self._channels.values()))
 
     def deliver(self, channel: Channel, delivery: Delivery) -> None:
         """Hand an event to the channel's present members, soon and in order."""

@@ -7,9 +7,11 @@ the code, because browsers hide HTTP statuses and pusher-js then waits 15 second
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl, unquote
+
+from msgspec import Struct
 
 from .close_codes import PusherError
 from .websocket import accept_key, is_valid_key
@@ -20,8 +22,7 @@ SUPPORTED_PROTOCOLS: Final = (5, 6, 7)
 _APP_PATH = re.compile(r"(?:/[^?]*)?/app/(?P<key>[^/?]+)/?")
 
 
-@dataclass(frozen=True, slots=True)
-class UpgradeRequest:
+class UpgradeRequest(Struct, frozen=True, gc=False):
     """What matters of an upgrade request."""
 
     app_key: str | None
@@ -61,18 +62,26 @@ def parse_upgrade(head: bytes) -> UpgradeRequest:
     key = headers.get(b"sec-websocket-key", b"")
     if not is_valid_key(key):
         raise BadHandshakeError(400, "bad Sec-WebSocket-Key")
-    path, _, query = parts[1].decode("latin-1").partition("?")
-    found = _APP_PATH.fullmatch(path)
-    parameters = dict(parse_qsl(query, keep_blank_values=True, encoding="utf-8", errors="replace"))
+    app_key, protocol, version, client = _parse_target(parts[1])
     return UpgradeRequest(
-        app_key=unquote(found["key"]) if found else None,
-        protocol=parameters.get("protocol"),
-        version=parameters.get("version"),
-        client=parameters.get("client", ""),
+        app_key=app_key,
+        protocol=protocol,
+        version=version,
+        client=client,
         origin=_text(headers.get(b"origin")),
         accept=accept_key(key),
         forwarded_for=_text(headers.get(b"x-forwarded-for")),
     )
+
+
+@lru_cache(maxsize=256)
+def _parse_target(target: bytes) -> tuple[str | None, str | None, str | None, str]:
+    """App key, protocol, version and client of a request target. All clients of an app send the same few targets."""
+    path, _, query = target.decode("latin-1").partition("?")
+    found = _APP_PATH.fullmatch(path)
+    parameters = dict(parse_qsl(query, keep_blank_values=True, encoding="utf-8", errors="replace"))
+    app_key = unquote(found["key"]) if found else None
+    return app_key, parameters.get("protocol"), parameters.get("version"), parameters.get("client", "")
 
 
 def _text(value: bytes | None) -> str | None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
+import struct
 from enum import IntEnum
 from typing import Final
 
+from msgspec import Struct
 from websockets.speedups import apply_mask
 
 
@@ -47,6 +48,9 @@ class WebSocketError(Exception):
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 MAX_CONTROL_PAYLOAD: Final = 125
+_HEAD_7: Final = struct.Struct("!BB").pack
+_HEAD_16: Final = struct.Struct("!BBH").pack
+_HEAD_64: Final = struct.Struct("!BBQ").pack
 _FIN, _RESERVED, _OPCODE, _MASKED, _LENGTH = 0x80, 0x70, 0x0F, 0x80, 0x7F
 
 
@@ -69,10 +73,10 @@ def encode_frame(payload: bytes, opcode: int = Opcode.TEXT) -> bytes:
     """One final, unmasked frame."""
     length = len(payload)
     if length < 126:
-        return bytes((_FIN | opcode, length)) + payload
+        return _HEAD_7(_FIN | opcode, length) + payload
     if length < 65536:
-        return bytes((_FIN | opcode, 126)) + length.to_bytes(2, "big") + payload
-    return bytes((_FIN | opcode, 127)) + length.to_bytes(8, "big") + payload
+        return _HEAD_16(_FIN | opcode, 126, length) + payload
+    return _HEAD_64(_FIN | opcode, 127, length) + payload
 
 
 def encode_close(code: int, reason: str = "") -> bytes:
@@ -101,19 +105,23 @@ def parse_close(payload: bytes) -> int:
 
 
 def read_single_text(data: bytes, max_size: int) -> bytes | None:
-    """The payload, when `data` is exactly one short, final, masked text frame; None for anything else.
+    """The payload, when `data` is exactly one final, masked text frame below 64 KB; None for anything else.
 
     Nearly every read is this one case. It needs no parser and leaves no state behind; whatever does not match goes
     through `FrameReader`. UTF-8 is checked by whoever decodes the JSON.
     """
     length = len(data) - 6
-    if 0 <= length < 126 and data[0] == 0x81 and data[1] == 0x80 | length and length <= max_size:
-        return apply_mask(data[6:], data[2:6])
+    if not 0 <= length <= max_size or data[0] != 0x81:
+        return None
+    if length < 126:
+        return apply_mask(data[6:], data[2:6]) if data[1] == 0x80 | length else None
+    length -= 2
+    if 126 <= length < 65536 and data[1] == 0xFE and data[2] << 8 | data[3] == length:
+        return apply_mask(data[8:], data[4:8])
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True, gc=False):
     """A whole data message (TEXT, BINARY) or control frame (CLOSE, PING, PONG)."""
 
     opcode: Opcode
