@@ -74,6 +74,11 @@ def packages() -> list[Path]:
     )
 
 
+def build_files(member: Path) -> list[Path]:
+    """What a package is built from, beside its Python files, which are used where they are."""
+    return [member / "pyproject.toml", *sorted(member.glob("hatch_build.py")), *sorted(member.glob("native/*"))]
+
+
 def fingerprint(files: list[Path]) -> str:
     """Changes when one of the files does."""
     digest = hashlib.sha256()
@@ -115,7 +120,7 @@ def lock_of(names: tuple[str, ...]) -> str:
 def install_python() -> bool:
     """Install the lock and our packages; returns whether anything was done."""
     members = packages()
-    wanted = fingerprint([LOCK, *(member / "pyproject.toml" for member in members)])
+    wanted = fingerprint([LOCK, *(file for member in members for file in build_files(member))])
     stamp = VENV / ".sharedjox-installed"
     if is_current(stamp, wanted):
         return False
