@@ -178,6 +178,10 @@ class Gateway:
         """Gauges for `metrics`."""
         return {
             "connections": len(self.hub.connections),
+            "connection_limit": self._connection_limit,
+            "buffer_bytes": sum(
+                connection.transport.get_write_buffer_size() for connection in self.hub.connections.values()
+            ),
             "subscriptions": self.stats.subscriptions,
             "channels": self.hub.channel_count,
             "api_connections": len(self.api_connections.open),
