@@ -3,6 +3,8 @@
 // argv[2]: {"library":"echo"|"pusher", "key", "host", "port", "token"?, "authUrl"?, "userAuthUrl"?, "options"?}
 // stdin:   {"do":"subscribe","channel"}   wire name; every event on it is reported
 //          {"do":"listen","channel","event"}   laravel-echo only: Echo's names, as a front end writes them
+//          {"do":"presence","channel"} {"do":"whisper","channel","event","data"}   laravel-echo only: here, joining, leaving
+//          {"do":"user"}   events for the signed-in user and its watchlist, on the channels #user and #watchlist
 //          {"do":"unsubscribe","channel"} {"do":"trigger","channel","event","data"} {"do":"signin"}
 //          {"do":"disconnect"} {"do":"connect"} {"do":"token","token"} {"do":"end"}
 // stdout:  {"type":"state","current","socketId"} {"type":"subscribed","channel","data"} {"type":"refused","channel","data"}
@@ -87,6 +89,25 @@ const commands = {
   },
   listen({ channel, event }) {
     echoChannel(channel).listen(event, (data) => report({ type: 'event', channel, event, data, at: now() }));
+  },
+  presence({ channel }) {
+    const tell = (event) => (data) => report({ type: 'event', channel, event, data, at: now() });
+    echoChannel(channel)
+      .here(tell('here'))
+      .joining(tell('joining'))
+      .leaving(tell('leaving'))
+      .error((data) => report({ type: 'refused', channel, data }));
+  },
+  whisper({ channel, event, data }) {
+    echoChannel(channel).whisper(event, data);
+  },
+  user() {
+    pusher.user.bind_global((event, data) => report({ type: 'event', channel: '#user', event, data, at: now() }));
+    for (const event of ['online', 'offline']) {
+      pusher.user.watchlist.bind(event, (data) =>
+        report({ type: 'event', channel: '#watchlist', event, data, at: now() }),
+      );
+    }
   },
   unsubscribe({ channel }) {
     if (echo === undefined) pusher.unsubscribe(channel);
