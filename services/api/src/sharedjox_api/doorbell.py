@@ -114,5 +114,7 @@ class Doorbell:
             await asyncio.sleep(QUIET_SECONDS)
 
     async def _ring_once(self) -> None:
-        await self._arq.enqueue_job(RELAY_TASK, _expires=TASK_EXPIRES_SECONDS)
+        # The wake-up first: a worker that hears it relays at once. The task, three round trips later, is for the case
+        # that nobody heard it.
         await self._arq.publish(WAKE_TOPIC, b"1")
+        await self._arq.enqueue_job(RELAY_TASK, _expires=TASK_EXPIRES_SECONDS)
