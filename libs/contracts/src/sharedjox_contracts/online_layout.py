@@ -69,6 +69,7 @@ for n = 3, #ARGV, 2 do
     redis.call('SADD', KEYS[2], user)
   end
 end
+return 1
 """
 )
 

@@ -6,6 +6,7 @@ Source: Pusher Channels, "Webhooks".
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
@@ -33,6 +34,10 @@ WEBHOOK_NAMES: Final = frozenset(
         SUBSCRIPTION_COUNT,
     }
 )
+_OWN_HEADERS: Final = frozenset(
+    {"connection", "content-length", "content-type", "host", "transfer-encoding", "x-pusher-key", "x-pusher-signature"}
+)
+_HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+: [\t\x20-\x7e]*")
 
 
 class WebhookEndpoint(Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,10 +49,14 @@ class WebhookEndpoint(Struct, frozen=True, forbid_unknown_fields=True):
     max_events: Annotated[int, Meta(ge=1, le=1000)] = 100
 
     def __post_init__(self) -> None:
-        """Refuse names that no webhook has."""
+        """Refuse events that no webhook has, and headers that are not the receiver's to choose."""
         if unknown := self.events - WEBHOOK_NAMES:
             msg = f"no such webhook event: {', '.join(sorted(unknown))}"
             raise ValueError(msg)
+        for name, value in self.headers.items():
+            if name.lower() in _OWN_HEADERS or not _HEADER.fullmatch(f"{name}: {value}"):
+                msg = f"a webhook's header {name!r} cannot be set, or holds characters that headers may not hold"
+                raise ValueError(msg)
 
     @property
     def name(self) -> str:

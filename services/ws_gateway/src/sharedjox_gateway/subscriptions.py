@@ -95,6 +95,10 @@ class RosterKeeper(Protocol):
         """The broker listens no more."""
         ...
 
+    def is_awaited(self, channel: Channel) -> bool:
+        """Whether somebody is on the channel or waits to be let in."""
+        ...
+
 
 class Subscriptions:
     """Keeps the hub's channels in step with the broker. Implements `broker.base.BrokerListener`."""
@@ -250,7 +254,7 @@ class Subscriptions:
 
     def _acknowledge(self, join: Join, replay: Replay, data: dict[str, Any], frames: Frames) -> None:
         connection, channel = join.connection, join.channel
-        # Without recovery the client stands where the channel stands now; more may have come while extras were prepared.
+        # Without recovery the client stands where the channel is now; more may have come while extras were prepared.
         position = replay.start if replay.recovered is not None else Position(channel.epoch, channel.offset)
         is_first = connection not in channel.members
         if is_first:
@@ -315,10 +319,15 @@ class Subscriptions:
         if not channel.members and channel not in self._waiting:
             self._empty.setdefault(channel, 0)
 
+    def _is_in_use(self, channel: Channel) -> bool:
+        if channel.members or channel in self._waiting:
+            return True
+        return self.presence is not None and channel.kind.is_presence and self.presence.is_awaited(channel)
+
     def sweep(self) -> None:
         """Close channels that stayed empty. Called every few seconds."""
         for channel, seen in list(self._empty.items()):
-            if channel.members or channel in self._waiting:
+            if self._is_in_use(channel):
                 del self._empty[channel]
             elif seen + 1 < LINGER_SWEEPS:
                 self._empty[channel] = seen + 1

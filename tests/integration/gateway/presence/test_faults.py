@@ -199,6 +199,46 @@ async def test_who_leaves_or_dies_while_redis_is_away_is_gone_when_it_is_back(
     }
 
 
+async def test_whoever_left_is_gone_even_if_the_channel_was_closed_here_before_redis_came_back(
+    cluster: list[GatewayNode], clients: Clients, redis_server: EmbeddedRedis
+) -> None:
+    node = cluster[0]
+    (leaver,) = await join(clients, node, "leaver")
+    waiting = await clients.open(node)
+    redis_server.process.kill()
+    await leaver.unsubscribe(CHANNEL)
+    await waiting.send("pusher:subscribe", waiting.subscribe_data("presence-other", user_id="waiting"))
+    await waiting.round_trip()
+
+    async def is_closed() -> bool:
+        return await node.metric("sharedjox_gateway_channels") == 1
+
+    await eventually(is_closed, 20, what="only the awaited channel is left")
+    redis_server.start()
+    await waiting.answer_to_subscribe("presence-other")
+    await eventually(
+        lambda: redis_server.run_command(f"EXISTS {members_key(APP.id, CHANNEL)}").strip() == ":0", 10, what="gone"
+    )
+    (latecomer,) = await join(clients, cluster[1], "latecomer")
+    assert believed_members(latecomer, CHANNEL) == roster("latecomer")
+
+
+async def test_scripts_that_redis_refuses_are_made_good_when_it_takes_them_again(
+    cluster: list[GatewayNode], clients: Clients, redis_server: EmbeddedRedis
+) -> None:
+    (watcher,) = await join(clients, cluster[0], "watcher")
+    (leaver,) = await join(clients, cluster[1], "leaver")
+    redis_server.run_command("SCRIPT FLUSH")
+    redis_server.run_command("CONFIG SET maxmemory 1")
+    await leaver.unsubscribe(CHANNEL)
+    joiner = await clients.open(cluster[2])
+    await joiner.send("pusher:subscribe", joiner.subscribe_data(CHANNEL, user_id="joiner"))
+    await joiner.round_trip()
+    assert not joiner.of("pusher_internal:subscription_succeeded")
+    redis_server.run_command("CONFIG SET maxmemory 0")
+    await all_believe([watcher, joiner], CHANNEL, roster("watcher", "joiner"), 20)
+
+
 async def test_members_of_a_node_that_nobody_knows_are_removed(
     cluster: list[GatewayNode], clients: Clients, redis_server: EmbeddedRedis
 ) -> None:

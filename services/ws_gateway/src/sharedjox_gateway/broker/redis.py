@@ -69,6 +69,8 @@ class RedisBroker:
         self._is_heard = False
         self.on_connected: list[Callable[[], None]] = []
         """Called on every new connection, before channels are subscribed: load scripts, renew leases."""
+        self.distrusted_until = 0.0
+        """Loop time; a connection on which a script failed is replaced, but not again before this."""
         self.on_listening: list[Callable[[str], None]] = []
         """Called with an app id when commands for that app are heard, on every new connection anew."""
 

@@ -67,6 +67,8 @@ class PresenceChannel:
         self._is_scheduled = False
         self._is_noted = False
         self._is_verifying = False
+        self.is_behind = False
+        """Whether Redis may not know what it should; the next `sync` that succeeds makes that good."""
         self._reading: object | None = None
 
     def user_of(self, connection: Connection) -> str | None:
@@ -176,12 +178,16 @@ class PresenceChannel:
             reads = token is not None and token is self._reading
             if reads:
                 self._reading = None
-            if outcome is not None:
+            if outcome is None:
+                self.is_behind = True
+            else:
+                self.is_behind = self.is_behind and not exact
                 self._changed(asked, outcome, reads=reads, believe_absence=believe_absence)
 
         operations = [operation for operation, _held in asked]
         if not self._store.change(app_id, name, operations, changed, snapshot=snapshot, exact=exact):
             self._reading = None  # `sync` comes with the next connection
+            self.is_behind = True
         elif self._is_noted and not self._held:
             self._store.release(app_id, name)
             self._is_noted = False

@@ -54,9 +54,16 @@ class PresenceRegistry:
         self._channels: dict[Channel, PresenceChannel] = {}
         self._strangers: dict[str, set[PresenceChannel]] = {}
         self._round: list[PresenceChannel] = []
+        self._behind: list[PresenceChannel] = []
+        """Closed here before Redis could be told that everybody left."""
         self._loop = asyncio.get_running_loop()
         lease.register(HOLDING, self)
         lease.on_beat.append(self._on_beat)
+        broker.on_connected.append(self._catch_up)
+
+    def __len__(self) -> int:
+        """How many presence channels this process serves."""
+        return len(self._channels)
 
     # --- asked by subscriptions -------------------------------------------------------------------------------------
 
@@ -117,7 +124,19 @@ class PresenceRegistry:
 
     def closed(self, channel: Channel) -> None:
         """The broker no longer listens for this channel: nobody was on it for a while."""
-        self._channels.pop(channel, None)
+        presence = self._channels.pop(channel, None)
+        if presence is not None and presence.is_behind:
+            self._behind.append(presence)
+
+    def _catch_up(self) -> None:
+        self._behind = [presence for presence in self._behind if presence.is_behind]
+        for presence in self._behind:
+            presence.sync()
+
+    def is_awaited(self, channel: Channel) -> bool:
+        """Whether somebody is on the channel or waits to be let in."""
+        presence = self._channels.get(channel)
+        return presence is not None and presence.is_held
 
     def _deliver(self, channel: Channel, change: Change) -> None:
         event = MEMBER_REMOVED if change.info is None else MEMBER_ADDED
@@ -148,7 +167,7 @@ class PresenceRegistry:
     def restore(self) -> None:
         """See `leases.Holder`."""
         for presence in self._channels.values():
-            if presence.is_held:
+            if presence.is_held or presence.is_behind:
                 presence.sync()
 
     def drop(self, app_id: str, name: str, node: str, done: Callable[[], None]) -> None:
@@ -174,7 +193,7 @@ class PresenceRegistry:
         share = -(-len(self._channels) // beats)
         due, self._round = self._round[:share], self._round[share:]
         for presence in due:
-            if presence.is_held:
+            if presence.is_held or presence.is_behind:
                 presence.sync(believe_absence=True)
 
     def _met(self, presence: PresenceChannel, nodes: Iterable[str]) -> None:

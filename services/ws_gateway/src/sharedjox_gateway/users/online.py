@@ -75,6 +75,11 @@ class OnlineUsers:
         """The connections here that are signed in as this user."""
         return set(self._here[app_id].get(user_id, ()))
 
+    @property
+    def count(self) -> int:
+        """How many users are signed in here."""
+        return sum(map(len, self._here.values()))
+
     # --- in Redis ---------------------------------------------------------------------------------------------------
 
     def _mark(self, app_id: str, user_id: str) -> None:
@@ -101,7 +106,16 @@ class OnlineUsers:
         arguments: list[Argument] = [control_topic(app_id), node]
         for user_id in users:
             arguments += ("+" if user_id in self._here[app_id] else "-", user_id)
-        self._write.run([online_key(app_id), node_users_key(app_id, node)], arguments)
+
+        def written(reply: Reply | None) -> None:
+            if reply is None and self._broker.commander is not None:  # refused; a lost connection is made good anyway
+                self._loop.call_later(self._lease.heartbeat_seconds, self._mark_again, app_id, users)
+
+        self._write.run([online_key(app_id), node_users_key(app_id, node)], arguments, written)
+
+    def _mark_again(self, app_id: str, users: list[str]) -> None:
+        for user_id in users:
+            self._mark(app_id, user_id)
 
     def restore(self) -> None:
         """See `leases.Holder`. Also after every reconnect: Redis may have lost users, and missed some that left."""

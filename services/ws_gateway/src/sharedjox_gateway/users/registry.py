@@ -46,6 +46,11 @@ class UserRegistry:
         self._now = loop.time
         broker.on_listening.append(self._watchlists.resync)
 
+    @property
+    def count(self) -> int:
+        """How many users are signed in here."""
+        return self._online.count
+
     @staticmethod
     def of(connection: Connection) -> SignedIn | None:
         """What the connection signed in with."""
