@@ -1,4 +1,4 @@
-"""Write the production overlay's PrometheusRule from deploy/prometheus/alerts.yml, so that there is one set of alerts."""
+"""Write the production overlay's PrometheusRule from deploy/prometheus/alerts.yml: one set of alerts, not two."""
 
 from __future__ import annotations
 
