@@ -159,7 +159,7 @@ function UserMenu(): JSX.Element | null {
     <Menu position="bottom-end" withinPortal>
       <Menu.Target>
         <UnstyledButton aria-label={`${user.name}, ${user.role}`} data-testid="user-menu">
-          <Avatar name={user.name} color="initials" radius="xl" />
+          <Avatar name={user.name} color="initials" radius="xl" aria-hidden />
         </UnstyledButton>
       </Menu.Target>
       <Menu.Dropdown>

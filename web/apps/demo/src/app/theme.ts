@@ -1,6 +1,6 @@
 /** Colours with enough contrast for small text in both schemes (WCAG AA); the library's own are lighter. */
 
-import { createTheme, type CSSVariablesResolver, type MantineTheme } from "@mantine/core";
+import { createTheme, darken, type CSSVariablesResolver, type MantineTheme } from "@mantine/core";
 
 const COLORS = ["gray", "red", "grape", "indigo", "blue", "teal", "green", "yellow", "orange"] as const;
 
@@ -18,9 +18,10 @@ export const theme = createTheme({
   },
 });
 
-function lightVariant(theme: MantineTheme, shade: number): Record<string, string> {
+/** Text on the light variant's background, which is a tint of the same colour. */
+function lightVariant(theme: MantineTheme, shade: number, darkenBy = 0): Record<string, string> {
   return Object.fromEntries(
-    COLORS.map((color) => [`--mantine-color-${color}-light-color`, theme.colors[color][shade] ?? "inherit"]),
+    COLORS.map((color) => [`--mantine-color-${color}-light-color`, darken(theme.colors[color][shade] ?? "#000", darkenBy)]),
   );
 }
 
@@ -31,7 +32,7 @@ export const variables: CSSVariablesResolver = (theme) => ({
     "--mantine-color-placeholder": theme.colors.gray[6],
     "--mantine-color-body": "#f8f9fb",
     "--mantine-color-default": "#ffffff",
-    ...lightVariant(theme, 9),
+    ...lightVariant(theme, 9, 0.25),
   },
   dark: {
     "--mantine-color-dimmed": theme.colors.dark[1],

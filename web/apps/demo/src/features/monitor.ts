@@ -1,4 +1,4 @@
-/** What the Monitor page keeps of the frames that pass: the newest few hundred, and counts of all. */
+/** What the Monitor page keeps of the frames that pass: the newest hundred, and counts of all. */
 
 import type { RealtimeClient, TappedFrame } from "@sharedjox/realtime";
 
@@ -12,9 +12,9 @@ export interface MonitorSnapshot {
   readonly perSecond: number;
 }
 
-const KEPT = 200;
+const KEPT = 100;
 /** However fast frames come, the page is drawn this often. */
-const DRAW_EVERY_MS = 250;
+const DRAW_EVERY_MS = 400;
 
 export class FrameMonitor {
   #frames: MonitoredFrame[] = [];

@@ -42,26 +42,35 @@ export default function DiscoveryPage(): JSX.Element {
       {feed.query.isPending ? (
         <Loading />
       ) : (
-        <Stack gap="sm" role="feed" aria-label="Open jobs" aria-busy={feed.query.isFetching}>
-          {jobs.map((job) => (
-            <JobCard key={job.id} job={job} isNew={feed.arrived.has(job.id)} ownSkills={user?.skills ?? NO_SKILLS}>
-              {user?.role === "freelancer" && <ClaimButton job={job} />}
-            </JobCard>
-          ))}
-          {jobs.length === 0 && !feed.query.error && (
-            <Empty title="Nothing here yet">Jobs that fit these filters appear the moment they are posted.</Empty>
-          )}
-          {feed.query.hasNextPage && (
-            <Center>
-              <Button variant="default" loading={feed.query.isFetchingNextPage} onClick={() => void feed.query.fetchNextPage()}>
-                Show more
-              </Button>
-            </Center>
-          )}
-        </Stack>
+        <>
+          <Stack gap="sm" role="feed" aria-label="Open jobs" aria-busy={feed.query.isFetching}>
+            {jobs.map((job) => (
+              <JobCard key={job.id} job={job} isNew={feed.arrived.has(job.id)} ownSkills={user?.skills ?? NO_SKILLS}>
+                {user?.role === "freelancer" && <ClaimButton job={job} />}
+              </JobCard>
+            ))}
+          </Stack>
+          <More query={feed.query} isEmpty={jobs.length === 0} />
+        </>
       )}
       <PostJobModal isOpen={isPosting} onClose={posting.close} />
     </>
+  );
+}
+
+type FeedQuery = ReturnType<typeof useDiscoveryFeed>["query"];
+
+function More({ query, isEmpty }: { readonly query: FeedQuery; readonly isEmpty: boolean }): JSX.Element | null {
+  if (isEmpty && !query.error) {
+    return <Empty title="Nothing here yet">Jobs that fit these filters appear the moment they are posted.</Empty>;
+  }
+  if (!query.hasNextPage) return null;
+  return (
+    <Center mt="sm">
+      <Button variant="default" loading={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>
+        Show more
+      </Button>
+    </Center>
   );
 }
 

@@ -1,4 +1,4 @@
-import { Alert, Avatar, Badge, Card, Grid, Group, List, Stack, Stepper, Text, Title, Tooltip } from "@mantine/core";
+import { Alert, Avatar, Badge, Card, Grid, Group, List, Stack, Stepper, Text, Title, Tooltip, VisuallyHidden } from "@mantine/core";
 import { useViewers, useTyping } from "@sharedjox/realtime/react";
 import type { Member, Typist } from "@sharedjox/realtime";
 import { IconPackage } from "@tabler/icons-react";
@@ -120,10 +120,22 @@ function Progress({ status }: { readonly status: JobStatus }): JSX.Element {
     <Card>
       <Stepper active={status === "completed" ? STEPS.length : step} size="xs" iconSize={28} wrap={false} allowNextStepsSelect={false}>
         {STEP_LABELS.map((label, index) => (
-          <Stepper.Step key={label} label={<Text component="span" size="xs" visibleFrom="sm">{label}</Text>} aria-label={label} aria-current={index === step ? "step" : undefined} />
+          <Stepper.Step key={label} label={<StepLabel text={label} />} aria-current={index === step ? "step" : undefined} />
         ))}
       </Stepper>
     </Card>
+  );
+}
+
+/** On a phone there is only room for the numbers; the words are still there to be read out. */
+function StepLabel({ text }: { readonly text: string }): JSX.Element {
+  return (
+    <>
+      <VisuallyHidden>{text}</VisuallyHidden>
+      <Text component="span" size="xs" visibleFrom="sm" aria-hidden>
+        {text}
+      </Text>
+    </>
   );
 }
 

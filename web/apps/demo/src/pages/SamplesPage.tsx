@@ -1,4 +1,4 @@
-import { Card, Code, NumberInput, ScrollArea, Stack, Text, Title } from "@mantine/core";
+import { Card, Code, NumberInput, Stack, Text, Title } from "@mantine/core";
 import { useEffect, useState, type FunctionComponent, type JSX } from "react";
 
 import { PageTitle } from "@/components/PageTitle";
@@ -44,9 +44,9 @@ export default function SamplesPage(): JSX.Element {
                 {name}
               </Title>
               {Running && <Running jobId={jobId} />}
-              <ScrollArea viewportProps={{ tabIndex: 0, role: "region", "aria-label": `Source of ${name}` }}>
-                <Code block>{sources[`../seed/${name}.tsx`]}</Code>
-              </ScrollArea>
+              <Code block tabIndex={0} role="region" aria-label={`Source of ${name}`}>
+                {sources[`../seed/${name}.tsx`]}
+              </Code>
             </Card>
           );
         })}

@@ -19,11 +19,16 @@ async function get<T>(path: string, query: Query = {}): Promise<T> {
 async function post<T>(path: string, body: unknown = {}, { toOthers = false } = {}): Promise<T> {
   const answer = await realtime().fetch(path, {
     method: "POST",
-    headers: { "Content-Type": "application/json", "Idempotency-Key": crypto.randomUUID() },
+    headers: { "Content-Type": "application/json", "Idempotency-Key": randomKey() },
     body: JSON.stringify(body),
     toOthers,
   });
   return readJson<T>(answer);
+}
+
+/** Not `crypto.randomUUID`, which pages without TLS do not have. */
+function randomKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(36)).join("-");
 }
 
 export interface JobFilters {

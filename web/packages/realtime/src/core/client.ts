@@ -67,7 +67,7 @@ export class RealtimeClient {
   readonly #status = new Store<ConnectionStatus>({ state: "idle", attempt: 0 });
   readonly #taps = new Set<Tap>();
   /** One per page, so that the gateway knows a page again when it comes back on another socket. */
-  readonly #clientId = crypto.randomUUID();
+  readonly #clientId = randomId();
   #log: Logger | undefined;
   #pusher: Pusher | undefined;
   #echo: RealtimeEcho | undefined;
@@ -382,6 +382,11 @@ export class RealtimeClient {
 
 type Done = (error: Error | null, data: Signature | null) => void;
 type Refusal = Required<ChannelError>;
+
+/** 128 random bits. Not `crypto.randomUUID`, which pages without TLS do not have. */
+function randomId(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
 
 function isOnline(): boolean {
   return typeof navigator === "undefined" || navigator.onLine;

@@ -82,7 +82,9 @@ async function refreshNow(
 
 /** One tab at a time. */
 function inTurn<T>(run: () => Promise<T>): Promise<T> {
-  return "locks" in navigator ? navigator.locks.request("sharedjox.refresh", run) : run();
+  // Absent on pages without TLS that are not on localhost.
+  const { locks } = navigator as { readonly locks?: LockManager | null };
+  return locks ? locks.request("sharedjox.refresh", run) : run();
 }
 
 function revoke(accessToken: string | null): Promise<Response> {
