@@ -16,8 +16,10 @@ from sharedjox_api.runtime import Runtime
 from sharedjox_api.settings import ApiSettings
 from sharedjox_kit.environment import AppEnvironment
 from sharedjox_marketplace.accounts.actions import RegisterAction, StartSessionAction
+from sharedjox_marketplace.accounts.model import User
 from sharedjox_marketplace.accounts.rules import Role
 from sharedjox_marketplace.context import Actor
+from sharedjox_marketplace.unit_of_work import UnitOfWork
 from sharedjox_marketplace.wallet.actions import ConfirmTransactionAction, DepositAction
 from sqlalchemy import text
 
@@ -76,6 +78,15 @@ class Api:
             await run(ConfirmTransactionAction(None, announced.id))
         token = self.runtime.tokens.issue(user.id, grant.session_id)
         return Person(user.id, actor, {"Authorization": f"Bearer {token}"})
+
+    async def log_in_again(self, person: Person) -> str:
+        """Another session of the same user; returns its id."""
+
+        async def start(unit: UnitOfWork) -> str:
+            user = await unit.session.get_one(User, person.id)
+            return str((await StartSessionAction(user, dt.timedelta(days=1))(unit)).session_id)
+
+        return await self.runtime.transactor.run(start)
 
     async def parties(self, *, cents: int = 100_000) -> tuple[Person, Person]:
         """A client with money and a freelancer with all skills of JOB."""

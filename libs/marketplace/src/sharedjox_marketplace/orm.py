@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from sqlalchemy import BigInteger, DateTime, Identity, MetaData
+import msgspec
+from sqlalchemy import BigInteger, ColumnElement, DateTime, Identity, MetaData
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
 NAMING_CONVENTION: Final = {
@@ -27,3 +28,12 @@ class Base(DeclarativeBase):
     """Base of all marketplace tables. Their DDL is applied by the api's migrations."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Base of what reading returns: one row's columns, by name, without a session behind them."""
+
+
+def columns_of(record: type[Record], model: type[Base]) -> list[ColumnElement[Any]]:
+    """The model's columns in the order of the record's fields: `Record(*row)` fits the rows of their SELECT."""
+    return [getattr(model, name) for name in record.__struct_fields__]

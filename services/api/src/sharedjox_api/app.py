@@ -121,6 +121,7 @@ def _build_runtime(settings: ApiSettings, clock: Clock) -> Runtime:
     return Runtime(
         settings=settings,
         engine=engine,
+        reading_engine=engine.execution_options(isolation_level="AUTOCOMMIT"),
         transactor=Transactor(engine, clock=clock, on_commit=doorbell.ring),
         redis=redis,
         doorbell=doorbell,

@@ -26,6 +26,8 @@ class Runtime:
 
     settings: ApiSettings
     engine: AsyncEngine
+    reading_engine: AsyncEngine
+    """The same pool in autocommit: a read needs no BEGIN and no ROLLBACK."""
     transactor: Transactor
     redis: Redis
     doorbell: Doorbell

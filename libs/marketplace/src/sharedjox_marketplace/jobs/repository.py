@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime as dt
 from dataclasses import dataclass
+from typing import Any, Final
 
-from sqlalchemy import Select, func, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import Select, bindparam, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from sharedjox_marketplace.orm import Record, columns_of
 
 from .errors import JobNotFoundError
 from .model import Job
@@ -26,27 +29,59 @@ class JobFilter:
     claimed_by: int | None = None
 
 
+class JobRecord(Record, frozen=True):
+    """A job as committed. See `model.Job` for the columns."""
+
+    id: int
+    client_id: int
+    claimed_by: int | None
+    title: str
+    description: str
+    budget_min_cents: int
+    budget_max_cents: int
+    agreed_cents: int | None
+    status: str
+    required_skills: list[str]
+    estimated_duration: int
+    deliverables: list[str]
+    version: int
+    created_at: dt.datetime
+    updated_at: dt.datetime
+    claimed_at: dt.datetime | None
+
+
+_RECORD: Final = select(*columns_of(JobRecord, Job))
+_BY_ID: Final = _RECORD.where(Job.id == bindparam("job_id"))
+_LOCKED: Final = select(Job).where(Job.id == bindparam("job_id")).with_for_update()
+
+
 async def lock_job(session: AsyncSession, job_id: int) -> Job:
     """The job, locked until the transaction ends; two claimers queue here. Raises: JobNotFoundError."""
-    found = await session.execute(select(Job).where(Job.id == job_id).with_for_update())
-    return _required(found.scalar_one_or_none(), job_id)
+    job = (await session.execute(_LOCKED, {"job_id": job_id})).scalar_one_or_none()
+    if job is None:
+        raise JobNotFoundError(f"there is no job {job_id}")
+    return job
 
 
-async def find_job(session: AsyncSession, job_id: int) -> Job:
+async def find_job(connection: AsyncConnection, job_id: int) -> JobRecord:
     """The job as committed. Raises: JobNotFoundError."""
-    found = await session.execute(select(Job).where(Job.id == job_id))
-    return _required(found.scalar_one_or_none(), job_id)
+    row = (await connection.execute(_BY_ID, {"job_id": job_id})).one_or_none()
+    if row is None:
+        raise JobNotFoundError(f"there is no job {job_id}")
+    return JobRecord(*row)
 
 
-async def list_jobs(session: AsyncSession, wanted: JobFilter, *, before_id: int | None, limit: int) -> Sequence[Job]:
+async def list_jobs(
+    connection: AsyncConnection, wanted: JobFilter, *, before_id: int | None, limit: int
+) -> list[JobRecord]:
     """Jobs, newest first, with ids below `before_id`; one more than `limit` tells of a next page."""
-    query = _narrowed(select(Job), wanted).order_by(Job.id.desc()).limit(limit + 1)
+    query = _narrowed(_RECORD, wanted).order_by(Job.id.desc()).limit(limit + 1)
     if before_id is not None:
         query = query.where(Job.id < before_id)
-    return (await session.execute(query)).scalars().all()
+    return [JobRecord(*row) for row in await connection.execute(query)]
 
 
-def _narrowed(query: Select[Job], wanted: JobFilter) -> Select[Job]:
+def _narrowed(query: Select[Any], wanted: JobFilter) -> Select[Any]:
     conditions = []
     if wanted.status is not None:
         conditions.append(Job.status == wanted.status.value)
@@ -63,9 +98,3 @@ def _narrowed(query: Select[Job], wanted: JobFilter) -> Select[Job]:
     if wanted.claimed_by is not None:
         conditions.append(Job.claimed_by == wanted.claimed_by)
     return query.where(*conditions)
-
-
-def _required(job: Job | None, job_id: int) -> Job:
-    if job is None:
-        raise JobNotFoundError(f"there is no job {job_id}")
-    return job

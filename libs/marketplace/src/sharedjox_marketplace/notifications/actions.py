@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from sharedjox_contracts.channels import private_user
 from sharedjox_contracts.events import NotificationCreated
@@ -33,14 +33,23 @@ class PushSubscriptionNotFoundError(DomainError):
     title = "No such push subscription"
 
 
+_ADD: Final = insert(Notification.__table__).returning(Notification.id)  # type: ignore[arg-type]  # declared as FromClause
+
+
 async def notify(
     unit: UnitOfWork, user_id: int, *, kind: str, title: str, body: str, job_id: int | None = None
 ) -> None:
     """Store a notification in the running transaction and record its event."""
     inserted = await unit.session.execute(
-        insert(Notification)
-        .values(user_id=user_id, type=kind, title=title, body=body, job_id=job_id, created_at=unit.now)
-        .returning(Notification.id)
+        _ADD,
+        {
+            "user_id": user_id,
+            "type": kind,
+            "title": title,
+            "body": body,
+            "job_id": job_id,
+            "created_at": unit.now,
+        },
     )
     unit.record(
         NotificationCreated(

@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
+from typing import Final
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import bindparam, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from sharedjox_marketplace.orm import BIGINT_MAX, Record, columns_of
 
 from .model import Notification, PushSubscription
 
 
+class NotificationRecord(Record, frozen=True):
+    """A notification as committed."""
+
+    id: int
+    user_id: int
+    type: str
+    title: str
+    body: str
+    job_id: int | None
+    created_at: dt.datetime
+    read_at: dt.datetime | None
+
+
+_NOTIFICATION: Final = (
+    select(*columns_of(NotificationRecord, Notification))
+    .where(Notification.user_id == bindparam("user_id"), Notification.id < bindparam("before_id"))
+    .order_by(Notification.id.desc())
+    .limit(bindparam("wanted"))
+)
+_UNREAD: Final = _NOTIFICATION.where(Notification.read_at.is_(None))
+
+
 async def list_notifications(
-    session: AsyncSession, user_id: int, *, before_id: int | None, limit: int, unread_only: bool = False
-) -> Sequence[Notification]:
+    connection: AsyncConnection, user_id: int, *, before_id: int | None, limit: int, unread_only: bool = False
+) -> list[NotificationRecord]:
     """A user's notifications, newest first, with ids below `before_id`; one more than `limit` tells of a next page."""
-    query = select(Notification).where(Notification.user_id == user_id).order_by(Notification.id.desc())
-    if before_id is not None:
-        query = query.where(Notification.id < before_id)
-    if unread_only:
-        query = query.where(Notification.read_at.is_(None))
-    return (await session.execute(query.limit(limit + 1))).scalars().all()
+    rows = await connection.execute(
+        _UNREAD if unread_only else _NOTIFICATION,
+        {"user_id": user_id, "before_id": before_id or BIGINT_MAX, "wanted": limit + 1},
+    )
+    return [NotificationRecord(*row) for row in rows]
 
 
 async def push_subscriptions_of(session: AsyncSession, user_id: int) -> Sequence[PushSubscription]:

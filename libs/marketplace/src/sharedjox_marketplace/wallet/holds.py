@@ -9,9 +9,8 @@ from sqlalchemy import update
 
 from sharedjox_marketplace.unit_of_work import UnitOfWork
 
-from .ledger import LockedAccounts, Wallet, lock_accounts, post
+from .ledger import LockedAccounts, Wallet, lock_accounts, post, post_new
 from .model import Transaction
-from .repository import add_transaction
 from .rules import AccountKind, TransactionType
 
 
@@ -55,20 +54,14 @@ async def hold_for_job(unit: UnitOfWork, *, client_id: int, job_id: int, amount_
     """
     accounts = await lock_accounts(unit.session, [client_id])
     accounts.require_available(client_id, amount_cents)
-    transaction_id = await add_transaction(
+    await post_new(
         unit.session,
-        user_id=client_id,
-        kind=TransactionType.HOLD,
-        amount_cents=amount_cents,
-        now=unit.now,
-        job_id=job_id,
-    )
-    await move_between(
-        unit,
         accounts,
         user_id=client_id,
-        transaction_id=transaction_id,
+        kind=TransactionType.HOLD,
+        job_id=job_id,
         amount_cents=amount_cents,
+        now=unit.now,
         source=AccountKind.AVAILABLE,
         target=AccountKind.HELD,
     )
@@ -94,20 +87,14 @@ async def free_hold(unit: UnitOfWork, *, client_id: int, job_id: int) -> None:
     """Give the held amount back to the client's available balance."""
     amount_cents = await settle_hold(unit, job_id)
     accounts = await lock_accounts(unit.session, [client_id])
-    transaction_id = await add_transaction(
+    await post_new(
         unit.session,
-        user_id=client_id,
-        kind=TransactionType.RELEASE,
-        amount_cents=amount_cents,
-        now=unit.now,
-        job_id=job_id,
-    )
-    await move_between(
-        unit,
         accounts,
         user_id=client_id,
-        transaction_id=transaction_id,
+        kind=TransactionType.RELEASE,
+        job_id=job_id,
         amount_cents=amount_cents,
+        now=unit.now,
         source=AccountKind.HELD,
         target=AccountKind.AVAILABLE,
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import ARRAY, BigInteger, DateTime, bindparam, or_, select, text
+from sqlalchemy import ARRAY, BigInteger, DateTime, TextClause, any_, bindparam, or_, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,7 +19,7 @@ from sharedjox_marketplace.database import constraint_name
 
 from .errors import InsufficientFundsError
 from .model import EXTERNAL_ACCOUNT_ID, PLATFORM_ACCOUNT_ID, LedgerAccount
-from .rules import AccountKind
+from .rules import AccountKind, TransactionType
 
 _NOT_NEGATIVE: Final = "ck_ledger_accounts_not_negative"
 
@@ -72,6 +72,19 @@ def insufficient_funds() -> InsufficientFundsError:
     return InsufficientFundsError("the wallet's available balance does not cover this amount")
 
 
+_LOCK: Final = (
+    select(LedgerAccount.id, LedgerAccount.user_id, LedgerAccount.kind, LedgerAccount.balance_cents)
+    .where(
+        or_(
+            LedgerAccount.user_id == any_(bindparam("user_ids", type_=ARRAY(BigInteger))),
+            LedgerAccount.id == any_(bindparam("system_ids", type_=ARRAY(BigInteger))),
+        )
+    )
+    .order_by(LedgerAccount.id)
+    .with_for_update()
+)
+
+
 async def lock_accounts(session: AsyncSession, user_ids: Iterable[int], *system: AccountKind) -> LockedAccounts:
     """Lock the wallets of `user_ids`, and the platform's accounts named, by ascending id."""
     system_ids = [
@@ -79,30 +92,37 @@ async def lock_accounts(session: AsyncSession, user_ids: Iterable[int], *system:
         for kind in system
         if kind in (AccountKind.EXTERNAL, AccountKind.PLATFORM)
     ]
-    rows = await session.execute(
-        select(LedgerAccount.id, LedgerAccount.user_id, LedgerAccount.kind, LedgerAccount.balance_cents)
-        .where(or_(LedgerAccount.user_id.in_(sorted(set(user_ids))), LedgerAccount.id.in_(system_ids)))
-        .order_by(LedgerAccount.id)
-        .with_for_update()
-    )
+    rows = await session.execute(_LOCK, {"user_ids": list(user_ids), "system_ids": system_ids})
     return LockedAccounts({(row.user_id, AccountKind(row.kind)): (row.id, row.balance_cents) for row in rows})
 
 
-_POST: Final = text(
-    "WITH transfer AS ("
-    " INSERT INTO ledger_transfers (transaction_id, created_at) VALUES (:transaction_id, :now) RETURNING id"
-    "), posted AS ("
+_POSTED: Final = (
+    "posted AS ("
     " INSERT INTO ledger_entries (transfer_id, account_id, amount_cents)"
     " SELECT transfer.id, entry.account_id, entry.amount_cents"
     " FROM transfer, unnest(CAST(:accounts AS bigint[]), CAST(:amounts AS bigint[]))"
     " AS entry (account_id, amount_cents) ORDER BY entry.account_id"
     " RETURNING account_id, balance_after_cents"
     ") SELECT account_id, balance_after_cents FROM posted"
-).bindparams(
+)
+_TYPES: Final = (
     bindparam("now", type_=DateTime(timezone=True)),
     bindparam("accounts", type_=ARRAY(BigInteger)),
     bindparam("amounts", type_=ARRAY(BigInteger)),
 )
+_POST: Final = text(
+    "WITH transfer AS ("  # noqa: S608 - put together from constants
+    " INSERT INTO ledger_transfers (transaction_id, created_at) VALUES (:transaction_id, :now) RETURNING id"
+    f"), {_POSTED}"
+).bindparams(*_TYPES)
+_POST_NEW: Final = text(
+    "WITH transaction AS ("  # noqa: S608 - put together from constants
+    " INSERT INTO transactions (user_id, type, status, amount_cents, job_id, created_at, confirmed_at, settled_at)"
+    " VALUES (:user_id, :type, 'confirmed', :amount_cents, :job_id, :now, :now, :settled_at) RETURNING id"
+    "), transfer AS ("
+    " INSERT INTO ledger_transfers (transaction_id, created_at) SELECT id, :now FROM transaction RETURNING id"
+    f"), {_POSTED}"
+).bindparams(*_TYPES, bindparam("settled_at", type_=DateTime(timezone=True)))
 
 
 async def post(
@@ -113,19 +133,54 @@ async def post(
     now: dt.datetime,
     entries: Mapping[int, int],
 ) -> None:
-    """Post one transfer; `entries` maps account id to signed cents and must add up to zero.
+    """Post one transfer for a transaction; `entries` maps account id to signed cents and must add up to zero.
 
     Raises: InsufficientFundsError when an account would fall below zero.
     """
+    await _post(session, accounts, _POST, entries, {"transaction_id": transaction_id, "now": now})
+
+
+async def post_new(
+    session: AsyncSession,
+    accounts: LockedAccounts,
+    *,
+    user_id: int,
+    kind: TransactionType,
+    job_id: int,
+    amount_cents: int,
+    now: dt.datetime,
+    source: AccountKind,
+    target: AccountKind,
+) -> None:
+    """Add a confirmed transaction and move its amount within one wallet, in one statement.
+
+    A hold stays unsettled until it is paid or freed. Raises: InsufficientFundsError.
+    """
+    entries = {accounts.id_of(source, user_id): -amount_cents, accounts.id_of(target, user_id): amount_cents}
+    values = {
+        "user_id": user_id,
+        "type": kind.value,
+        "amount_cents": amount_cents,
+        "job_id": job_id,
+        "now": now,
+        "settled_at": None if kind is TransactionType.HOLD else now,
+    }
+    await _post(session, accounts, _POST_NEW, entries, values)
+
+
+async def _post(
+    session: AsyncSession,
+    accounts: LockedAccounts,
+    statement: TextClause,
+    entries: Mapping[int, int],
+    values: Mapping[str, object],
+) -> None:
     moved = {account_id: cents for account_id, cents in sorted(entries.items()) if cents}
     if sum(moved.values()) != 0 or len(moved) < 2:
         msg = f"a transfer has two sides and adds up to zero, not {entries}"
         raise ValueError(msg)
     try:
-        rows = await session.execute(
-            _POST,
-            {"transaction_id": transaction_id, "now": now, "accounts": list(moved), "amounts": list(moved.values())},
-        )
+        rows = await session.execute(statement, {**values, "accounts": list(moved), "amounts": list(moved.values())})
     except IntegrityError as error:
         if constraint_name(error) == _NOT_NEGATIVE:
             raise insufficient_funds() from error

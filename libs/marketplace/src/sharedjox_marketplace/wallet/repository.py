@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import insert, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import bindparam, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from sharedjox_marketplace.orm import Record, columns_of
 
 from .ledger import Wallet
 from .model import LedgerAccount, Transaction
@@ -24,11 +27,28 @@ class TransactionFilter:
     job_id: int | None = None
 
 
-async def find_wallet(session: AsyncSession, user_id: int) -> Wallet:
+class TransactionRecord(Record, frozen=True):
+    """A transaction as committed, as far as people see it."""
+
+    id: int
+    type: str
+    status: str
+    amount_cents: int
+    job_id: int | None
+    created_at: dt.datetime
+    confirmed_at: dt.datetime | None
+
+
+_TRANSACTION: Final = select(*columns_of(TransactionRecord, Transaction))
+_BALANCES: Final = select(LedgerAccount.kind, LedgerAccount.balance_cents).where(
+    LedgerAccount.user_id == bindparam("user_id")
+)
+_ADD: Final = insert(Transaction.__table__).returning(Transaction.id)  # type: ignore[arg-type]  # declared as FromClause
+
+
+async def find_wallet(connection: AsyncConnection, user_id: int) -> Wallet:
     """A user's wallet as committed."""
-    rows = await session.execute(
-        select(LedgerAccount.kind, LedgerAccount.balance_cents).where(LedgerAccount.user_id == user_id)
-    )
+    rows = await connection.execute(_BALANCES, {"user_id": user_id})
     balances = {row.kind: row.balance_cents for row in rows}
     return Wallet(user_id, balances.get(AccountKind.AVAILABLE.value, 0), balances.get(AccountKind.HELD.value, 0))
 
@@ -42,10 +62,10 @@ async def open_wallet(session: AsyncSession, user_id: int) -> None:
 
 
 async def list_transactions(
-    session: AsyncSession, wanted: TransactionFilter, *, before_id: int | None, limit: int
-) -> Sequence[Transaction]:
+    connection: AsyncConnection, wanted: TransactionFilter, *, before_id: int | None, limit: int
+) -> list[TransactionRecord]:
     """Transactions, newest first, with ids below `before_id`; one more than `limit` tells of a next page."""
-    query = select(Transaction).order_by(Transaction.id.desc()).limit(limit + 1)
+    query = _TRANSACTION.order_by(Transaction.id.desc()).limit(limit + 1)
     if wanted.user_id is not None:
         query = query.where(Transaction.user_id == wanted.user_id)
     if wanted.status is not None:
@@ -56,7 +76,7 @@ async def list_transactions(
         query = query.where(Transaction.job_id == wanted.job_id)
     if before_id is not None:
         query = query.where(Transaction.id < before_id)
-    return (await session.execute(query)).scalars().all()
+    return [TransactionRecord(*row) for row in await connection.execute(query)]
 
 
 async def add_transaction(
@@ -74,21 +94,21 @@ async def add_transaction(
     status = TransactionStatus.PENDING if pending else TransactionStatus.CONFIRMED
     settled = not pending and kind is not TransactionType.HOLD
     added = await session.execute(
-        insert(Transaction)
-        .values(
-            user_id=user_id,
-            type=kind.value,
-            status=status.value,
-            amount_cents=amount_cents,
-            job_id=job_id,
-            created_at=now,
-            confirmed_at=None if pending else now,
-            settled_at=now if settled else None,
-            release_at=release_at,
-        )
-        .returning(Transaction.id)
+        _ADD,
+        {
+            "user_id": user_id,
+            "type": kind.value,
+            "status": status.value,
+            "amount_cents": amount_cents,
+            "job_id": job_id,
+            "created_at": now,
+            "confirmed_at": None if pending else now,
+            "settled_at": now if settled else None,
+            "release_at": release_at,
+        },
     )
-    return added.scalar_one()
+    transaction_id: int = added.scalar_one()
+    return transaction_id
 
 
 async def due_earnings(session: AsyncSession, now: dt.datetime, limit: int) -> Sequence[int]:

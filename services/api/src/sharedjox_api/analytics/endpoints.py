@@ -21,8 +21,8 @@ router = APIRouter(prefix="/api/analytics", tags=["operations"], route_class=Aut
 @router.get("/realtime", responses=documented(AnalyticsAnswer, InvalidTokenError, NotAllowedError))
 async def realtime(query: QueryDep) -> Response:
     """Event throughput, latency percentiles per event type, connections per node: the last minute, for operators."""
-    async with query.open() as (session, actor):
+    async with query.open() as (connection, actor):
         if actor.role is not Role.OPERATOR:
             raise NotAllowedError("only operators see these figures")
-        figures = await realtime_figures(session, query.runtime.redis, query.runtime.clock.now())
+        figures = await realtime_figures(connection, query.runtime.redis, query.runtime.clock.now())
     return json_response(figures)

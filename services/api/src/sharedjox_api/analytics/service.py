@@ -19,7 +19,7 @@ from sharedjox_contracts.analytics import (
 )
 from sharedjox_kit.logs import get_logger
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .schemas import AnalyticsAnswer, EventFigures, Latency, NodeAnswer, OutboxFigures, Totals
 
@@ -40,10 +40,10 @@ _PENDING: Final = text(
 )
 
 
-async def realtime_figures(session: AsyncSession, redis: Redis, now: dt.datetime) -> AnalyticsAnswer:
+async def realtime_figures(connection: AsyncConnection, redis: Redis, now: dt.datetime) -> AnalyticsAnswer:
     """Everything the operations page shows. Without Redis the nodes are missing, the rest is there."""
-    published = (await session.execute(_PUBLISHED, {"seconds": WINDOW_SECONDS})).all()
-    waiting = (await session.execute(_PENDING)).one()
+    published = (await connection.execute(_PUBLISHED, {"seconds": WINDOW_SECONDS})).all()
+    waiting = (await connection.execute(_PENDING)).one()
     nodes = await _live_nodes(redis, now)
     on_socket = {name: _merged(nodes, name) for name in sorted({name for node in nodes for name in node.latency})}
     counts = {row.event_name: row for row in published}

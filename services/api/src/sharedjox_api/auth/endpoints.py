@@ -118,8 +118,8 @@ async def log_out(command: CommandDep) -> Response:
 @router.get("/me", responses=documented(UserAnswer, InvalidTokenError, example=USER_EXAMPLE))
 async def me(query: QueryDep) -> Response:
     """Who is logged in."""
-    async with query.open() as (session, actor):
-        user = await find_user(session, actor.id)
+    async with query.open() as (connection, actor):
+        user = await find_user(connection, actor.id)
     if user is None:
         raise InvalidTokenError("the account is gone")
     return json_response(user_answer(user))
@@ -128,8 +128,8 @@ async def me(query: QueryDep) -> Response:
 @router.get("/sessions", responses=documented(SessionsAnswer, InvalidTokenError))
 async def sessions(query: QueryDep) -> Response:
     """The user's live log-ins."""
-    async with query.open() as (session, actor):
-        found = await list_sessions(session, actor.id, query.runtime.clock.now())
+    async with query.open() as (connection, actor):
+        found = await list_sessions(connection, actor.id, query.runtime.clock.now())
     return json_response(SessionsAnswer([session_answer(one, actor.session_id) for one in found]))
 
 

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Final, Literal
 
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
-from sharedjox_marketplace.accounts.model import Session, User
+from sharedjox_marketplace.accounts.model import User
 from sharedjox_marketplace.accounts.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
+from sharedjox_marketplace.accounts.repository import SessionRecord, UserRecord
 
 from sharedjox_api.http.answers import Answer, Id
 from sharedjox_api.http.json_body import Body, Line, StorableText
@@ -98,13 +99,13 @@ class SessionsAnswer(Answer, frozen=True):
     items: list[SessionAnswer]
 
 
-def user_answer(user: User) -> UserAnswer:
+def user_answer(user: User | UserRecord) -> UserAnswer:
     """Shape a user."""
     role: Any = user.role
     return UserAnswer(user.id, user.name, user.email, role, list(user.skills), user.created_at)
 
 
-def session_answer(session: Session, current: str) -> SessionAnswer:
+def session_answer(session: SessionRecord, current: str) -> SessionAnswer:
     """Shape a session."""
     return SessionAnswer(
         session.id,

@@ -73,8 +73,8 @@ async def authorize_channel(request: Request, query: QueryDep) -> Response:
 
 
 async def _decide(query: Query, channel: str) -> tuple[Actor, channel_rules.Decision]:
-    async with query.open() as (session, actor):
-        decision = await channel_rules.decide(session, Viewer(actor.id, actor.role, actor.name), channel)
+    async with query.open() as (connection, actor):
+        decision = await channel_rules.decide(connection, Viewer(actor.id, actor.role, actor.name), channel)
     if decision is False:
         raise ChannelRefusedProblem("you may not join this channel")
     return actor, decision
@@ -111,7 +111,7 @@ async def authorize_user(request: Request, query: QueryDep) -> Response:
     await _grants(query).record(
         socket_id=socket_id, user_id=claims.user_id, session_id=str(claims.session_id), channel=None
     )
-    async with query.open() as (_session, actor):
+    async with query.open() as (_connection, actor):
         info = {"id": actor.id, "name": actor.name, "role": actor.role.value}
     # The id is a string: pusher-js gives up on anything else without a word.
     user_data = encode_json_text({"id": str(actor.id), "user_info": info})

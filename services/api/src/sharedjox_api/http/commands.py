@@ -14,7 +14,7 @@ from sharedjox_marketplace.context import Actor
 from sharedjox_marketplace.errors import DomainError, ErrorKind
 from sharedjox_marketplace.idempotency import IdempotencyKey, StoredAnswer
 from sharedjox_marketplace.unit_of_work import UnitOfWork
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from sharedjox_api.runtime import Runtime, runtime_of
 
@@ -98,21 +98,20 @@ class Query:
         self.runtime = runtime
 
     @contextlib.asynccontextmanager
-    async def open(self) -> AsyncIterator[tuple[AsyncSession, Actor]]:
-        """A session and the user, once the log-in session was found live. Raises: InvalidTokenError."""
+    async def open(self) -> AsyncIterator[tuple[AsyncConnection, Actor]]:
+        """A connection and the user, once the log-in session was found live. Raises: InvalidTokenError."""
         claims = claims_of(self.request)
-        async with read_session(self.runtime) as session:
-            actor = await find_actor(session, claims.session_id, self.runtime.clock.now())
+        async with self.runtime.reading_engine.connect() as connection:
+            actor = await find_actor(connection, claims.session_id, self.runtime.clock.now())
             if actor is None or actor.id != claims.user_id:
                 raise InvalidTokenError("the session has ended; log in again")
-            yield session, actor
+            yield connection, actor
 
 
 @contextlib.asynccontextmanager
 async def read_session(runtime: Runtime) -> AsyncIterator[AsyncSession]:
-    """A session for reading; autocommit saves BEGIN and ROLLBACK round trips."""
-    engine = runtime.engine.execution_options(isolation_level="AUTOCOMMIT")
-    async with AsyncSession(engine, expire_on_commit=False, autoflush=False) as session:
+    """A session for reading whole objects."""
+    async with AsyncSession(runtime.reading_engine, expire_on_commit=False, autoflush=False) as session:
         yield session
 
 

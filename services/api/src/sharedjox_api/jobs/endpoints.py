@@ -120,8 +120,8 @@ async def discover(
         text=q,
     )
     before_id = decode_cursor(cursor)
-    async with query.open() as (session, actor):
-        jobs = await list_jobs(session, wanted, before_id=before_id, limit=limit)
+    async with query.open() as (connection, actor):
+        jobs = await list_jobs(connection, wanted, before_id=before_id, limit=limit)
     return page_response(jobs, limit, lambda job: job_answer(job, actor))
 
 
@@ -136,14 +136,14 @@ async def my_jobs(
 ) -> Response:
     """The jobs that a client has posted or a freelancer has claimed, newest first."""
     before_id = decode_cursor(cursor)
-    async with query.open() as (session, actor):
+    async with query.open() as (connection, actor):
         is_freelancer = actor.role is Role.FREELANCER
         wanted = JobFilter(
             status=JobStatus(status) if status else None,
             client_id=None if is_freelancer else actor.id,
             claimed_by=actor.id if is_freelancer else None,
         )
-        jobs = await list_jobs(session, wanted, before_id=before_id, limit=limit)
+        jobs = await list_jobs(connection, wanted, before_id=before_id, limit=limit)
     return page_response(jobs, limit, lambda job: job_answer(job, actor))
 
 
@@ -153,8 +153,8 @@ async def my_jobs(
 )
 async def show_job(query: QueryDep, job_id: JobId) -> Response:
     """One job; its `ETag` is its version."""
-    async with query.open() as (session, actor):
-        job = await find_job(session, job_id)
+    async with query.open() as (connection, actor):
+        job = await find_job(connection, job_id)
     return json_response(job_answer(job, actor), headers={"ETag": etag_of(job)})
 
 

@@ -57,8 +57,8 @@ async def notifications(
 ) -> Response:
     """The user's notifications, newest first."""
     before_id = decode_cursor(cursor)
-    async with query.open() as (session, actor):
-        found = await list_notifications(session, actor.id, before_id=before_id, limit=limit, unread_only=unread)
+    async with query.open() as (connection, actor):
+        found = await list_notifications(connection, actor.id, before_id=before_id, limit=limit, unread_only=unread)
     return page_response(found, limit, notification_answer)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
 from sharedjox_marketplace.notifications.model import Notification, PushSubscription
+from sharedjox_marketplace.notifications.repository import NotificationRecord
 
 from sharedjox_api.http.answers import Answer, Id
 from sharedjox_api.http.json_body import Body, StorableText
@@ -57,7 +58,7 @@ class PublicKeyAnswer(Answer, frozen=True):
     public_key: str
 
 
-def notification_answer(notification: Notification) -> NotificationAnswer:
+def notification_answer(notification: Notification | NotificationRecord) -> NotificationAnswer:
     """Shape a notification."""
     return NotificationAnswer(
         notification.id,

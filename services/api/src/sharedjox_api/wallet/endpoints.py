@@ -73,8 +73,8 @@ _DECIDED: Final = documented(
 @router.get("", responses=documented(WalletAnswer, InvalidTokenError, example=WALLET_EXAMPLE))
 async def show_wallet(query: QueryDep) -> Response:
     """The user's money."""
-    async with query.open() as (session, actor):
-        wallet = await find_wallet(session, actor.id)
+    async with query.open() as (connection, actor):
+        wallet = await find_wallet(connection, actor.id)
     return json_response(wallet_answer(wallet))
 
 
@@ -103,7 +103,7 @@ async def transactions(
 ) -> Response:
     """The user's transactions, newest first."""
     before_id = decode_cursor(cursor)
-    async with query.open() as (session, actor):
+    async with query.open() as (connection, actor):
         if scope == "all" and actor.role is not Role.OPERATOR:
             raise NotAllowedError("only operators see everybody's transactions")
         wanted = TransactionFilter(
@@ -112,7 +112,7 @@ async def transactions(
             type=TransactionType(kind) if kind else None,
             job_id=job_id,
         )
-        found = await list_transactions(session, wanted, before_id=before_id, limit=limit)
+        found = await list_transactions(connection, wanted, before_id=before_id, limit=limit)
     return page_response(found, limit, transaction_answer)
 
 

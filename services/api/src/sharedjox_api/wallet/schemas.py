@@ -9,6 +9,7 @@ from pydantic import Field
 from sharedjox_contracts.codec import money_from_cents
 from sharedjox_marketplace.wallet.ledger import Wallet
 from sharedjox_marketplace.wallet.model import Transaction
+from sharedjox_marketplace.wallet.repository import TransactionRecord
 
 from sharedjox_api.http.answers import Answer, Id, Money
 from sharedjox_api.http.json_body import Amount, Body
@@ -56,7 +57,7 @@ def wallet_answer(wallet: Wallet) -> WalletAnswer:
     )
 
 
-def transaction_answer(transaction: Transaction) -> TransactionAnswer:
+def transaction_answer(transaction: Transaction | TransactionRecord) -> TransactionAnswer:
     """Shape a transaction."""
     kind: Any = transaction.type
     status: Any = transaction.status
