@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,17 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import pytest
 from sharedjox_devstack.ports import free_port
 
+from .debian import find_program
 from .processes import REPOSITORY, ServiceProcess, running
 
 CONFIGURATION: Final = REPOSITORY / "deploy" / "balancer" / "haproxy.cfg"
 SELF_SIGNED: Final = REPOSITORY / "deploy" / "balancer" / "self_signed.py"
-UNPACKED: Final = REPOSITORY / ".venv" / "haproxy"
-"""Where Debian's package is unpacked on a machine that has no haproxy; `make clean` removes it."""
 LIBRARIES: Final = ("liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1", "libpcre2-8-0")
-UNPACK_SECONDS: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,46 +48,6 @@ class Balancer:
         return [found[1] for line in lines if (found := re.search(rf" {backend}/(\S+) ", line))]
 
 
-def find_haproxy() -> tuple[list[str], dict[str, str]]:
-    """The command and what its environment needs: the machine's haproxy, or Debian's package unpacked beside us.
-
-    On a machine that has neither, the test is skipped and says why; with CI set that is a failure.
-    """
-    program = shutil.which("haproxy") or shutil.which("/usr/sbin/haproxy")
-    if program is not None:
-        return [program], {}
-    unpacked = UNPACKED / "usr" / "sbin" / "haproxy"
-    if not unpacked.exists():
-        reason = _unpack()
-        if reason is not None:
-            message = f"haproxy is not installed and its package cannot be had ({reason}): apt install haproxy"
-            if os.environ.get("CI"):
-                pytest.fail(message)
-            pytest.skip(message)
-    libraries = next((UNPACKED / "usr" / "lib").glob("*-linux-gnu"))
-    return [str(unpacked)], {"LD_LIBRARY_PATH": str(libraries)}
-
-
-def _unpack() -> str | None:
-    """Download Debian's packages without installing them (no root needed); returns why not."""
-    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-        return "no apt-get"
-    UNPACKED.mkdir(parents=True, exist_ok=True)
-    try:
-        for package in ("haproxy", *LIBRARIES):
-            _run("apt-get", "download", "-qq", package)
-        for archive in UNPACKED.glob("*.deb"):
-            _run("dpkg-deb", "-x", archive.name, ".")
-    except (subprocess.SubprocessError, OSError) as error:
-        shutil.rmtree(UNPACKED, ignore_errors=True)
-        return str(error)
-    return None
-
-
-def _run(*command: str) -> None:
-    subprocess.run(command, cwd=UNPACKED, check=True, capture_output=True, timeout=UNPACK_SECONDS)
-
-
 def make_certificate(folder: Path, python: Sequence[str]) -> Path:
     """A certificate for this machine, made by the script that compose runs."""
     path = folder / "balancer.pem"
@@ -105,7 +60,7 @@ def running_balancer(
     folder: Path, certificate: Path, *, api: str, gateways: Sequence[str], env: Mapping[str, str] | None = None
 ) -> Iterator[Balancer]:
     """The balancer before these `host:port` addresses, stopped on leaving."""
-    command, library_path = find_haproxy()
+    haproxy = find_program("haproxy", "haproxy", *LIBRARIES)
     https, http, stats = free_port(), free_port(), free_port()
     settings = {
         "BALANCER_HTTPS": f"127.0.0.1:{https}",
@@ -118,9 +73,9 @@ def running_balancer(
     }
     service = ServiceProcess(
         "balancer",
-        [*command, "-W", "-db", "-f", str(CONFIGURATION)],
+        [haproxy.command, "-W", "-db", "-f", str(CONFIGURATION)],
         log_file=folder / "balancer.log",
-        env=settings | library_path | dict(env or {}),
+        env=settings | haproxy.env | dict(env or {}),
         ready_port=stats,
         ready_path="/healthz",
     )
