@@ -19,7 +19,10 @@ from sharedjox_api.settings import ApiSettings
 from .harness import JOB, Api, Person
 
 EVERYBODY = ("anonymous", "expired", "other_client", "other_freelancer", "client", "freelancer", "operator")
-KEYS = {"p256dh": "B" * 87, "auth": "a" * 22}
+KEYS = {
+    "p256dh": "BG_wO5SSQc4drdQ1GeaWDgqFtBppoFwygQOqK84VlMoWPE91OlW_AdxT9sCwx-7ni0DG_30lqW4igrmJzvccFEo",
+    "auth": "a" * 22,
+}
 
 
 @dataclass(slots=True)

@@ -11,7 +11,10 @@ import pytest
 from .harness import JOB, Api
 
 JSON = {"Content-Type": "application/json"}
-KEY = {"p256dh": "B" * 87, "auth": "a" * 22}
+KEY = {
+    "p256dh": "BG_wO5SSQc4drdQ1GeaWDgqFtBppoFwygQOqK84VlMoWPE91OlW_AdxT9sCwx-7ni0DG_30lqW4igrmJzvccFEo",
+    "auth": "a" * 22,
+}
 PUSH = {"endpoint": "https://push.example.net/x", "keys": KEY}
 REGISTER = {"name": "Ada", "email": "ada@example.test", "password": "long enough", "role": "client"}
 
@@ -239,7 +242,8 @@ async def test_odd_registrations_are_refused(api: Api, change: dict[str, Any]) -
         {"endpoint": "https://push.example.net:99999/"},
         {"endpoint": "x" * 2001},
         {"keys": {"p256dh": "short", "auth": "a" * 22}},
-        {"keys": {"p256dh": "B" * 87, "auth": "a" * 22 + "\n"}},
+        {"keys": KEY | {"auth": "a" * 22 + "\n"}},
+        {"keys": KEY | {"p256dh": "B" * 87}},
         {"keys": None},
     ],
     ids=repr,

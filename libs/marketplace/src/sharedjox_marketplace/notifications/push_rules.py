@@ -65,3 +65,13 @@ def public_vapid_key(private_key: str) -> str:
     point = ec.derive_private_key(int.from_bytes(raw, "big"), ec.SECP256R1()).public_key()
     encoded = point.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     return base64.urlsafe_b64encode(encoded).decode().rstrip("=")
+
+
+def check_public_key(p256dh: str) -> None:
+    """Raises: ValueError unless the browser's key is a point on P-256."""
+    try:
+        raw = base64.urlsafe_b64decode(p256dh + "=" * (-len(p256dh) % 4))
+        ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), raw)
+    except ValueError as error:
+        msg = "must be an uncompressed point on P-256"
+        raise ValueError(msg) from error

@@ -5,18 +5,31 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Final
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 from sharedjox_marketplace.notifications.model import Notification, PushSubscription
+from sharedjox_marketplace.notifications.push_rules import check_public_key
 from sharedjox_marketplace.notifications.repository import NotificationRecord
 
 from sharedjox_api.http.answers import Answer, Id
 from sharedjox_api.http.json_body import Body, StorableText
 
 
+def _point(key: str) -> str:
+    """Refuse here what the worker could not encrypt for."""
+    check_public_key(key)
+    return key
+
+
 class PushKeysBody(Body):
     """The browser's keys, base64url: an uncompressed P-256 point (65 bytes) and a secret (16 bytes)."""
 
-    p256dh: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-]{87}=?$")]
+    p256dh: Annotated[
+        str,
+        StringConstraints(pattern=r"^[A-Za-z0-9_\-]{87}=?$"),
+        AfterValidator(_point),
+        # The alias generator would make it p256Dh.
+        Field(alias="p256dh"),
+    ]
     auth: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-]{22}(==)?$")]
 
 
