@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sharedjox_contracts.channels import channel_kind
@@ -38,9 +40,8 @@ class Server:
     options: list[str]
 
 
-def wait_for(is_there: object, what: str) -> None:
+def wait_for(is_there: Callable[[], bool], what: str) -> None:
     """Poll until `is_there()` holds."""
-    assert callable(is_there)
     end = time.monotonic() + START_SECONDS
     while not is_there():
         if time.monotonic() > end:
@@ -86,18 +87,16 @@ def redis_server(folder: Path) -> Iterator[EmbeddedRedis]:
 
 def load_script(redis: EmbeddedRedis, text: str) -> str:
     """Make Redis know a script; returns its hash."""
-    import socket
-
     body = text.encode()
     with socket.create_connection(("127.0.0.1", redis.port), timeout=5) as connection:
         connection.sendall(b"*3\r\n$6\r\nSCRIPT\r\n$4\r\nLOAD\r\n$%d\r\n%s\r\n" % (len(body), body))
         return connection.recv(4096).split(b"\r\n")[1].decode()
 
 
-def redis_publish_options(redis: EmbeddedRedis, channel: str) -> list[str]:
+def redis_publish_options(redis: EmbeddedRedis, channel: str, payload_bytes: int) -> list[str]:
     """Options with which the load client publishes durable events as the worker's relay does.
 
-    The frame that reaches the clients is PAYLOAD_BYTES long, position and id included.
+    The frame that reaches the clients is `payload_bytes` long, position and id included.
     """
     identifier = "@id@"
     expanded = len("0123456789abcdef-0000000-00000000-be")
@@ -121,7 +120,7 @@ def redis_publish_options(redis: EmbeddedRedis, channel: str) -> list[str]:
         *publish_keys(APP_ID, "@ch@"),
         *arguments,
     ]
-    options = ["--publisher", "redis", "--publish-port", str(redis.port), "--pad", str(PAYLOAD_BYTES - fixed)]
+    options = ["--publisher", "redis", "--publish-port", str(redis.port), "--pad", str(payload_bytes - fixed)]
     for part in command:
         options += ["--publish-argument", part.decode() if isinstance(part, bytes) else str(part)]
     return options
@@ -141,9 +140,20 @@ def pusher_options(ports: Sequence[int], channel: str) -> list[str]:
     ]  # fmt: skip
 
 
+def _is_ready(port: int) -> bool:
+    return http_status(port, "/readyz") == 200
+
+
 @contextlib.contextmanager
 def gateway(
-    folder: Path, redis: EmbeddedRedis, *, channel: str, processes: int = 1, extra_env: Mapping[str, str] | None = None
+    folder: Path,
+    redis: EmbeddedRedis,
+    *,
+    channel: str,
+    processes: int = 1,
+    payload_bytes: int = PAYLOAD_BYTES,
+    extra_env: Mapping[str, str] | None = None,
+    module: str = "sharedjox_gateway.main",
 ) -> Iterator[Server]:
     """The gateway by its real entry point, all on the server's core, metrics and authentication as in production."""
     ports = [free_port() for _ in range(processes)]
@@ -155,22 +165,27 @@ def gateway(
                 "REVERB_PORT": str(port), "LOG_FORMAT": "json", "LOG_LEVEL": "warning", "DRAIN_SECONDS": "0",
                 **(extra_env or {}),
             }  # fmt: skip
-            command = on_core(SERVER_CORE, [sys.executable, "-m", "sharedjox_gateway.main"])
+            command = on_core(SERVER_CORE, [sys.executable, "-m", module])
             child = stack.enter_context(process(command, folder / "gateway.log", env=env))
             pids.append(child.pid)
         for port in ports:
-            wait_for(lambda port=port: http_status(port, "/readyz") == 200, "the gateway")
-        yield Server("gateway", ports, pids, pusher_options(ports, channel) + redis_publish_options(redis, channel))
+            wait_for(partial(_is_ready, port), "the gateway")
+        yield Server(
+            "gateway",
+            ports,
+            pids,
+            pusher_options(ports, channel) + redis_publish_options(redis, channel, payload_bytes),
+        )
 
 
 # --- the yardstick ----------------------------------------------------------------------------------------------------
 
 
-def plain_frame_options(ports: Sequence[int], channel: str) -> list[str]:
+def plain_frame_options(ports: Sequence[int], channel: str, payload_bytes: int = PAYLOAD_BYTES) -> list[str]:
     """For servers that know `SUB <channel>` and `PUB <channel> <frame>` on a WebSocket; frames of the same size."""
     frame = f'{{"event":"bench.event","data":"{MARKS}@pad@","channel":"@ch@"}}'
     name = channel.replace("%d", "1000")
-    pad = PAYLOAD_BYTES - (len(frame) - len(f"{MARKS}@pad@@ch@") + MARK_BYTES + len(name))
+    pad = payload_bytes - (len(frame) - len(f"{MARKS}@pad@@ch@") + MARK_BYTES + len(name))
     return [
         "--ports", ",".join(map(str, ports)),
         "--subscribe", "SUB @ch@", "--acknowledged", "OK", "--channel", channel,
@@ -179,10 +194,10 @@ def plain_frame_options(ports: Sequence[int], channel: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def baseline(folder: Path, *, channel: str, fault: str = "") -> Iterator[Server]:
+def baseline(folder: Path, *, channel: str, payload_bytes: int = PAYLOAD_BYTES, fault: str = "") -> Iterator[Server]:
     """The plain C epoll server: no protocol, no checks, coalescing. `fault` (drop, double, swap) tests the checker."""
     port = free_port()
     command = on_core(SERVER_CORE, [str(build_baseline()), str(port), *([fault] if fault else [])])
     with process(command, folder / "baseline.log") as child:
         wait_for(lambda: accepts_connections(port), "the baseline server")
-        yield Server("c", [port], [child.pid], plain_frame_options([port], channel))
+        yield Server("c", [port], [child.pid], plain_frame_options([port], channel, payload_bytes))

@@ -22,7 +22,7 @@ typedef struct {
 static outgoing out[MAX_PORTS];
 static int targets, epoll;
 
-/* HTTP only: events that wait for the answer to the request before them. */
+/* HTTP only: events that wait for the answer to the request before them, a line each. */
 static char *waiting;
 static size_t waiting_length, waiting_capacity;
 static int waiting_count, unanswered;
@@ -90,15 +90,33 @@ static size_t signed_target(const char *body, size_t length, char *target) {
     return query + (size_t)sprintf(target + query, "&auth_signature=%s", signature);
 }
 
+static void open_http(void) {
+    out[0].fd = connect_to(opt.publish_port, 0, true);
+    watch(&out[0], EPOLLIN, EPOLL_CTL_ADD);
+}
+
+/* The body of the next request: as many of the waiting events as one may hold. Returns its length. */
+static size_t take_body(char *body) {
+    char *at = stpcpy(body, opt.http_head), *event = waiting;
+    int taken = 0;
+    while (taken < opt.http_batch && waiting_count > 0) {
+        char *end = memchr(event, '\n', waiting_length - (size_t)(event - waiting));
+        if (taken++) *at++ = ',';
+        at = mempcpy(at, event, (size_t)(end - event));
+        event = end + 1;
+        waiting_count--;
+    }
+    waiting_length -= (size_t)(event - waiting);
+    memmove(waiting, event, waiting_length);
+    at = stpcpy(at, opt.http_tail);
+    return (size_t)(at - body);
+}
+
 static void send_request(void) {
     if (unanswered || !waiting_count) return;
     outgoing *o = &out[0];
-    char target[2048];
-    size_t head = strlen(opt.http_head), tail = strlen(opt.http_tail), size = head + waiting_length + tail;
-    char *body = malloc(size + 1);
-    memcpy(body, opt.http_head, head);
-    memcpy(body + head, waiting, waiting_length);
-    memcpy(body + head + waiting_length, opt.http_tail, tail + 1);
+    char target[2048], *body = malloc(strlen(opt.http_head) + waiting_length + strlen(opt.http_tail) + 1);
+    size_t size = take_body(body);
     if (opt.secret[0]) signed_target(body, size, target);
     else sprintf(target, "%s", opt.publish_path);
     char *at = reserve(o, size + 4096);
@@ -107,8 +125,6 @@ static void send_request(void) {
     o->length = (size_t)(at + size - o->data);
     free(body);
     unanswered = 1;
-    waiting_length = 0;
-    waiting_count = 0;
     flush(o);
 }
 
@@ -124,6 +140,11 @@ static void take_answer(size_t got) {
     if (answer_length < 12 || answer[9] != '2') {
         if (atomic_fetch_add(&shared->refused, 1) == 0) fprintf(stderr, "load client: publish refused: %s\n", answer);
     }
+    const char *closes = strcasestr(answer, "connection: close");
+    if (closes && closes < end) {
+        close(out[0].fd);
+        open_http();
+    }
     unanswered = 0;
     answer_length = 0;
     send_request();
@@ -134,9 +155,9 @@ static void add_event(const values *v) {
         waiting_capacity = (waiting_length + 4096) * 2;
         waiting = realloc(waiting, waiting_capacity);
     }
-    if (waiting_count++) waiting[waiting_length++] = ',';
     waiting_length += expand(opt.publish_text, v, waiting + waiting_length);
-    if (waiting_count >= opt.http_batch) send_request();
+    waiting[waiting_length++] = '\n';
+    waiting_count++;
 }
 
 /* --- all three ------------------------------------------------------------------------------------------------------ */
@@ -193,6 +214,11 @@ void publisher_ready(int fd, uint32_t events) {
     bool is_http = is("http");
     char *into = is_http ? answer + answer_length : data;
     ssize_t got = recv(fd, into, is_http ? sizeof answer - 1 - answer_length : sizeof data, MSG_DONTWAIT);
+    if (got == 0 && is_http && !unanswered) {
+        close(fd);
+        open_http();
+        return;
+    }
     if (got == 0) die("the server closed the publisher's connection");
     if (got < 0) return;
     if (is_http) take_answer((size_t)got);

@@ -27,6 +27,7 @@ typedef struct {
     char *rest;       /* the beginning of an incomplete frame */
     uint32_t rest_length;
     int channel;
+    char socket_id[24]; /* as the server greeted us, for signatures */
 } connection;
 
 static worker_state *me;
@@ -135,24 +136,25 @@ static void close_connection(connection *c) {
     c->state = CLOSED;
 }
 
-static void subscribe(connection *c, const char *greeting, size_t length) {
-    char text[1536], auth[256] = "";
+/* The socket id stands in a JSON string inside a JSON string: \"socket_id\":\"1.2\" */
+static void take_socket_id(connection *c, const char *greeting, size_t length) {
+    const char *id = memmem(greeting, length, "socket_id", 9);
+    if (!id) die("no socket_id in: %.*s", (int)length, greeting);
+    id += 9 + strspn(id + 9, "\\\": ");
+    size_t size = strspn(id, "0123456789.");
+    if (size >= sizeof c->socket_id) die("a socket_id of %zu characters", size);
+    memcpy(c->socket_id, id, size);
+}
+
+static void subscribe(connection *c) {
+    char text[1536], covered[512], auth[256] = "";
     values v = {.channel = c->channel, .index = index_of(c), .auth = auth};
     if (strstr(opt.subscribe, "@auth@")) {
-        /* The socket id stands in a JSON string inside a JSON string: \"socket_id\":\"1.2\" */
-        const char *id = memmem(greeting, length, "socket_id", 9);
-        char covered[512], *end;
-        int size = 0;
-        if (!id) die("no socket_id in: %.*s", (int)length, greeting);
-        id += 9 + strspn(id + 9, "\\\": ");
-        size_t id_length = strspn(id, "0123456789.");
-        size = sprintf(covered, "%.*s:", (int)id_length, id);
-        end = covered + size;
-        size += channel_name(c->channel, end);
+        int size = sprintf(covered, "%s:", c->socket_id);
+        size += channel_name(c->channel, covered + size);
         int key = sprintf(auth, "%s:", opt.key);
         hmac_sha256_hex(opt.secret, covered, (size_t)size, auth + key);
     }
-    c->state = JOINING;
     send_text(c, text, expand(opt.subscribe, &v, text));
 }
 
@@ -162,8 +164,7 @@ static void joined(connection *c) {
     atomic_fetch_add_explicit(&me->ready, 1, memory_order_relaxed);
 }
 
-static void churned(connection *c, const char *text, size_t length) {
-    (void)text, (void)length;
+static void churned(connection *c) {
     c->state = READY;
     raise_counter(&shared->churned, 1);
 }
@@ -171,13 +172,16 @@ static void churned(connection *c, const char *text, size_t length) {
 static void text_message(connection *c, const char *text, size_t length) {
     switch (c->state) {
     case GREETED:
-        if (!opt.welcome[0] || memmem(text, length, opt.welcome, strlen(opt.welcome))) subscribe(c, text, length);
+        if (!memmem(text, length, opt.welcome, strlen(opt.welcome))) return;
+        if (strstr(opt.subscribe, "@auth@")) take_socket_id(c, text, length);
+        c->state = JOINING;
+        subscribe(c);
         return;
     case JOINING:
         if (memmem(text, length, opt.acknowledged, strlen(opt.acknowledged))) joined(c);
         return;
     case LEAVING:
-        if (memmem(text, length, opt.acknowledged, strlen(opt.acknowledged))) churned(c, text, length);
+        if (memmem(text, length, opt.acknowledged, strlen(opt.acknowledged))) churned(c);
         else take_message(c, text, length);
         return;
     default:
@@ -210,7 +214,8 @@ static size_t take_upgrade(connection *c, const char *data, size_t length) {
     if (length < 12 || memcmp(data + 9, "101", 3)) die("upgrade refused: %.*s", (int)(end - data), data);
     c->state = GREETED;
     if (!opt.welcome[0]) {
-        if (opt.subscribe[0]) subscribe(c, "", 0);
+        c->state = JOINING;
+        if (opt.subscribe[0]) subscribe(c);
         if (!opt.acknowledged[0]) joined(c);
     }
     return (size_t)(end + 4 - data);
@@ -399,7 +404,7 @@ static void churn_one(void) {
     values v = {.channel = c->channel, .index = index_of(c)};
     c->state = LEAVING;
     send_text(c, text, expand(opt.unsubscribe, &v, text));
-    send_text(c, text, expand(opt.subscribe, &v, text));
+    subscribe(c);
 }
 
 static void turn(void) {
