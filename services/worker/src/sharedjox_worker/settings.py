@@ -50,7 +50,8 @@ class WorkerSettings(ServiceSettings):
     """After a restart of Redis, how much of what it had confirmed is published again."""
     relay_max_event_bytes: int = Field(default=65_536, ge=1024)
     history_length: int = Field(default=1000, ge=1, le=100_000)
-    history_seconds: int = Field(default=3600, ge=1)
+    history_age_seconds: int = Field(default=3600, ge=1)
+    history_meta_seconds: int = Field(default=7 * 86400, ge=60)
 
     outbox_keep_hours: float = Field(default=24.0, gt=0)
     """How long published rows stay in the outbox."""
@@ -97,7 +98,7 @@ class WorkerSettings(ServiceSettings):
 
     def history_limits(self) -> HistoryLimits:
         """How much of every channel's past Redis keeps."""
-        return HistoryLimits(length=self.history_length, age_seconds=self.history_seconds)
+        return HistoryLimits(self.history_length, self.history_age_seconds, self.history_meta_seconds)
 
     def relay(self) -> RelaySettings:
         """The relay's part."""

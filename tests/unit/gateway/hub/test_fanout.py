@@ -15,8 +15,8 @@ from sharedjox_gateway.hub.fanout import MAX_JOINED_BYTES, Fanout
 class RecordingMember:
     def __init__(self, socket_id: str) -> None:
         self.socket_id = socket_id
-        self.writes: list[bytes] = []
-        self.offer: Callable[[bytes], object] = self.writes.append
+        self.writes: list[bytes | memoryview] = []
+        self.offer: Callable[[bytes | memoryview], object] = self.writes.append
 
     @property
     def events(self) -> list[int]:
