@@ -21,7 +21,7 @@ from sharedjox_marketplace.context import Actor
 from sharedjox_marketplace.database import create_engine
 from sharedjox_marketplace.errors import DomainError
 from sharedjox_marketplace.jobs.actions import ClaimJobAction, PostJobAction, UpdateJobStatusAction
-from sharedjox_marketplace.jobs.rules import JobStatus
+from sharedjox_marketplace.jobs.rules import TRANSITIONS, JobStatus, Party
 from sharedjox_marketplace.unit_of_work import Transactor
 from sharedjox_marketplace.wallet.actions import (
     ConfirmTransactionAction,
@@ -33,7 +33,7 @@ from sharedjox_marketplace.wallet.actions import (
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-EXAMPLES, STEPS = 12, 25
+EXAMPLES, STEPS = 12, 30
 SKILLS = ["react", "python", "figma"]
 AMOUNTS = st.sampled_from([1, 99, 1_000, 5_000, 12_345, 100_000])
 
@@ -129,13 +129,16 @@ class Histories(RuleBasedStateMachine):
 
         self.runner.run(together())
 
-    def _ids(self, table: str) -> list[int]:
-        async def find() -> list[int]:
+    def _rows(self, query: str) -> list[Any]:
+        async def find() -> list[Any]:
             async with self.engine.connect() as connection:
-                rows = await connection.execute(text(f"SELECT id FROM {table} ORDER BY id DESC LIMIT 12"))  # noqa: S608 - ours
-                return list(rows.scalars())
+                return list((await connection.execute(text(query))).all())
 
         return self.runner.run(find())
+
+    def _ids(self, table: str, where: str = "true") -> list[int]:
+        rows = self._rows(f"SELECT id FROM {table} WHERE {where} ORDER BY id DESC LIMIT 12")  # noqa: S608 - ours
+        return [row.id for row in rows]
 
     @initialize()
     def people(self) -> None:
@@ -151,6 +154,10 @@ class Histories(RuleBasedStateMachine):
         self.clients, self.freelancers = some(Role.CLIENT, 2), some(Role.FREELANCER, 3)
         (self.operator,) = some(Role.OPERATOR, 1)
         self.everybody = [*self.clients, *self.freelancers, self.operator]
+        self.by_id = {person.id: person for person in self.everybody}
+        for client in self.clients:
+            self._act(DepositAction(client, 500_000))
+            self._act(ConfirmTransactionAction(self.operator, self._ids("transactions")[0]))
 
     def _work(self, draw: Any) -> Any:
         """One random action of one random person."""
@@ -181,6 +188,32 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data())
     def act(self, data: Any) -> None:
         self._act(self._work(data.draw))
+
+    @rule(data=st.data())
+    def take_the_next_step(self, data: Any) -> None:
+        """Somebody does what the rules allow next: without this, random steps seldom get a job to its end."""
+        people = ", ".join(str(person.id) for person in self.everybody)
+        jobs = self._rows(
+            f"SELECT id, status, client_id, claimed_by FROM jobs WHERE client_id IN ({people})"  # noqa: S608 - numbers
+            " AND status NOT IN ('completed', 'cancelled') ORDER BY id DESC LIMIT 6"
+        )
+        if not jobs:
+            return
+        job = data.draw(st.sampled_from(jobs))
+        if job.status == "active":
+            self._act(ClaimJobAction(data.draw(st.sampled_from(self.freelancers)), job.id))
+            return
+        steps = [(to, party) for (before, to), party in TRANSITIONS.items() if before.value == job.status]
+        to, party = data.draw(st.sampled_from(steps))
+        actor = self.by_id[job.client_id if party is Party.CLIENT else job.claimed_by]
+        self._act(UpdateJobStatusAction(actor, job.id, to))
+
+    @rule(data=st.data(), confirm=st.booleans())
+    def decide_what_is_pending(self, data: Any, confirm: bool) -> None:
+        pending = self._ids("transactions", "status = 'pending'")
+        if pending:
+            decide = ConfirmTransactionAction if confirm else RejectTransactionAction
+            self._act(*[decide(self.operator, data.draw(st.sampled_from(pending)))] * 2)
 
     @rule(data=st.data(), count=st.integers(2, 6))
     def act_at_once(self, data: Any, count: int) -> None:
