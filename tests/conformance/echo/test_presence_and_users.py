@@ -87,7 +87,10 @@ async def test_whispers_reach_the_others_and_name_their_sender(connect: Connect)
     await ada.send("whisper", channel=ROOM, event="typing", data={"at": 3})
     heard = await bob.wait_event("client-typing")
     assert heard.data == {"at": 3}
-    assert [frame["user_id"] for frame in bob.frames if frame["event"] == "client-typing"] == ["7"]
+    await eventually(
+        lambda: [frame["user_id"] for frame in bob.frames if frame["event"] == "client-typing"] == ["7"],
+        what="the frame named its sender",
+    )
     await ada.send("listen", channel=ROOM, event=".client-typing")
     await ada.send("whisper", channel=ROOM, event="ready", data={})  # commands are taken in order, so it listens now
     await bob.wait_event("client-ready")

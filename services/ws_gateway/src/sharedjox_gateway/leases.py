@@ -24,7 +24,7 @@ from sharedjox_contracts.lease_layout import (
 )
 from sharedjox_kit.logs import get_logger
 
-from .broker.redis import RedisBroker
+from .broker.redis import RECONNECT_CAP_SECONDS, RedisBroker
 from .broker.resp import Reply
 from .broker.script import Script
 
@@ -68,6 +68,11 @@ class NodeLease:
         self._sweeping: set[str] = set()
         self._now = asyncio.get_running_loop().time
         broker.on_connected.append(self.beat)
+
+    @property
+    def doubt_seconds(self) -> float:
+        """How long after an outage others may take to come back and register again what Redis has lost."""
+        return self.lease_seconds + 2 * RECONNECT_CAP_SECONDS
 
     def register(self, kind: str, holder: Holder) -> None:
         """Name who is responsible for holdings of this kind (a word without spaces)."""

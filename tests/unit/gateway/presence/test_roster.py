@@ -85,6 +85,18 @@ def test_absence_after_a_loss_is_doubtful_until_it_is_confirmed() -> None:
     assert not roster.doubtful
 
 
+def test_reading_again_is_no_confirmation_by_itself() -> None:
+    roster = a_roster("a", "b", "c", version=10)
+    for version in (1, 2):  # after a loss everything is read more than once: for the lease, for the channel, for a hole
+        roster.begin_reading()
+        assert roster.read("new", version, entries("b"), believe_absence=False) == []
+        assert roster.doubtful == {"a", "c"}
+    roster.announced(went("new", 3, "b"))
+    roster.begin_reading()
+    assert roster.read("new", 4, entries("a"), believe_absence=False) == []
+    assert roster.doubtful == {"c"}
+
+
 def test_confirmed_absence_is_told() -> None:
     roster = a_roster("a", "b")
     for believe in (False, True):

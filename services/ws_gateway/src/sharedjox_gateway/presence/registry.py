@@ -87,7 +87,7 @@ class PresenceRegistry:
                 self._store,
                 deliver=self._deliver,
                 soon=self._loop.call_soon,
-                later=lambda verify: self._loop.call_later(self._lease.lease_seconds, verify),
+                later=lambda verify: self._loop.call_later(self._lease.doubt_seconds, verify),
                 met=self._met,
             )
         return presence

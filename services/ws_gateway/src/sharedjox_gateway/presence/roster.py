@@ -81,19 +81,20 @@ class Roster:
     def read(self, epoch: str, version: int, entries: Iterable[RosterEntry], *, believe_absence: bool) -> list[Change]:
         """Take the members as Redis has them; returns what subscribers are to be told.
 
-        `believe_absence`: whoever is missing has gone. That is plain, too, when Redis lost nothing since the last time.
+        `believe_absence`: whoever is missing has gone. That is plain, too, of all but the doubtful ones when Redis lost
+        nothing since the last time.
         """
-        believe_absence = believe_absence or (epoch == self.epoch and version >= self.version)
+        lost_nothing = epoch == self.epoch and version >= self.version
         found = {entry.user_id: entry.info for entry in entries}
         changes = [change for user_id, info in found.items() for change in self._apply(Change(user_id, info))]
         absent = [user_id for user_id in self.members if user_id not in found]
         self.reclaim.update(user_id for user_id in absent if self._is_held(user_id))
         gone = [user_id for user_id in absent if user_id not in self.reclaim]
-        if believe_absence:
-            changes += [change for user_id in gone for change in self._apply(Change(user_id, None))]
-            self.doubtful = frozenset()
-        else:
-            self.doubtful = frozenset(gone)
+        doubtful = self.doubtful if lost_nothing else frozenset(gone)
+        self.doubtful = frozenset() if believe_absence else doubtful.intersection(gone)
+        for user_id in gone:
+            if user_id not in self.doubtful:
+                changes += self._apply(Change(user_id, None))
         self.epoch, self.version, self.is_current = epoch, version, True
         queue, self._queue = self._queue, []
         for announcement in queue:

@@ -41,7 +41,7 @@ class UserRegistry:
         self._apps = apps
         self._subscriptions = subscriptions
         self._online = OnlineUsers(broker, lease, lambda: apps.ids)
-        self._watchlists = Watchlists(self._online, hub.deliver, lambda ask: loop.call_later(lease.lease_seconds, ask))
+        self._watchlists = Watchlists(self._online, hub.deliver, lambda ask: loop.call_later(lease.doubt_seconds, ask))
         self._deadlines: dict[int, deque[tuple[float, Connection]]] = {}
         self._now = loop.time
         broker.on_listening.append(self._watchlists.resync)
