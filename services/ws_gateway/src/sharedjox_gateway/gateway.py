@@ -18,6 +18,7 @@ from .broker.redis import RedisBroker
 from .broker.resp import parse_redis_url
 from .cache import CachedEvents, InTurn
 from .callers import Callers
+from .collector import Collector
 from .connection.connection import Connection
 from .connection.entry import Entry
 from .connection.sending import choose_send
@@ -121,12 +122,14 @@ class Gateway:
         self._connection_limit = settings.connection_limit
         self._tasks: list[asyncio.Task[None]] = []
         self._now = loop.time
+        self._collector = Collector(self._now())
 
     # --- life -------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to talk to Redis and to keep time."""
         loop = asyncio.get_running_loop()
+        self._collector.install()
         self._tasks = [loop.create_task(work) for work in (self.redis.run(), self.lease.run(), self._keep_time())]
 
     async def stop(self) -> None:
@@ -140,6 +143,7 @@ class Gateway:
         self.counts.retire()
         await self.lease.resign()
         await self.redis.aclose()
+        self._collector.uninstall()
         await asyncio.to_thread(self.tracing.shutdown)  # its last export waits for the collector
 
     async def _keep_time(self) -> None:
@@ -147,6 +151,7 @@ class Gateway:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self.heartbeat.tick()
+            self._collector.tick(self._now(), len(self.hub.connections))
             self.api_connections.tick()
             self.users.tick()
             self.subscriptions.confirmations.tick()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-
 import uvloop
 from sharedjox_kit.environment import load_settings
 from sharedjox_kit.logs import configure_logging
@@ -17,11 +15,6 @@ def main() -> None:
     fail_on_wrong_platform()
     settings = load_settings(GatewaySettings)
     configure_logging(service="gateway", level=settings.log_level, form=settings.log_format)
-    # Modules and classes live for ever: taking them out of the collector's sight makes a full collection cheap, and the
-    # high threshold keeps it rare while connections come and go (docs/performance.md).
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
     uvloop.run(serve(settings))
 
 
