@@ -1,0 +1,85 @@
+"""The compose stack on ports of its own. Only run when asked for by name (`make test-compose`): it needs an engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sharedjox_devstack.ports import free_port
+
+from tests.support.polling import eventually_sync
+from tests.support.processes import REPOSITORY
+
+HERE = Path(__file__).parent
+UP_SECONDS = 900
+PROJECT = "sharedjox-test"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave these tests out of runs that do not name them."""
+    named = any(Path(str(argument).partition("::")[0]).resolve().is_relative_to(HERE) for argument in config.args)
+    return None if named or not collection_path.is_relative_to(HERE) else True
+
+
+@dataclass(frozen=True, slots=True)
+class ComposeStack:
+    """The running stack."""
+
+    https_port: int
+    env: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        """The balancer's address."""
+        return f"https://localhost:{self.https_port}"
+
+    def compose(self, *arguments: str) -> str:
+        """Run `docker compose …`; returns its output. Raises: AssertionError with what it said."""
+        done = subprocess.run(
+            ["docker", "compose", "--project-name", PROJECT, *arguments],
+            cwd=REPOSITORY,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=UP_SECONDS,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def state_of(self, service: str) -> dict[str, Any]:
+        """What the engine says of a service's container."""
+        lines = self.compose("ps", "--all", "--format", "json", service).splitlines()
+        state: dict[str, Any] = json.loads(lines[0])
+        return state
+
+    def wait_healthy(self, service: str) -> None:
+        """Wait until a container is up and its health check is content."""
+        eventually_sync(lambda: self.state_of(service)["Health"] == "healthy", 120, what=f"{service} is healthy")
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
+    """Build, start, wait; take everything down afterwards."""
+    https_port = free_port()
+    own = {
+        "HTTPS_PORT": str(https_port),
+        "HTTP_PORT": str(free_port()),
+        "EDGE_SUBNET": "10.213.81.0/24",
+        "EDGE_RANGE": "10.213.81.128/25",
+        "BALANCER_ADDRESS": "10.213.81.2",
+        "DRAIN_SECONDS": "2",
+        "SHAREDJOX_TAG": "test",
+    }
+    started = ComposeStack(https_port, dict(os.environ) | own)
+    try:
+        started.compose("up", "--detach", "--build", "--wait", "--wait-timeout", "300")
+        yield started
+    finally:
+        started.compose("down", "--volumes", "--remove-orphans")
