@@ -11,6 +11,7 @@ import {
   Text,
   ThemeIcon,
   UnstyledButton,
+  VisuallyHidden,
   useComputedColorScheme,
   useMantineColorScheme,
 } from "@mantine/core";
@@ -158,8 +159,11 @@ function UserMenu(): JSX.Element | null {
   return (
     <Menu position="bottom-end" withinPortal>
       <Menu.Target>
-        <UnstyledButton aria-label={`${user.name}, ${user.role}`} data-testid="user-menu">
-          <Avatar name={user.name} color="initials" radius="xl" aria-hidden />
+        <UnstyledButton data-testid="user-menu">
+          <Avatar name={user.name} color="initials" radius="xl" />
+          <VisuallyHidden>
+            {user.name}, {user.role}
+          </VisuallyHidden>
         </UnstyledButton>
       </Menu.Target>
       <Menu.Dropdown>

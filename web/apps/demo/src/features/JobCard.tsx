@@ -26,7 +26,7 @@ export function JobCard({ job, isNew = false, ownSkills = [], children }: JobCar
             {isNew && <Badge color="indigo">new</Badge>}
             {job.status !== "active" && <StatusBadge status={job.status} />}
           </Group>
-          <Group gap="md" c="dimmed" fz="sm">
+          <Group gap="md" c="dimmed" fz="sm" style={{ rowGap: 2 }}>
             <Group gap={4} wrap="nowrap">
               <IconCoin size={16} aria-hidden />
               {job.agreedAmount === null

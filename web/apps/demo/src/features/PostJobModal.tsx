@@ -1,7 +1,8 @@
-import { Button, Group, Modal, NumberInput, Stack, TagsInput, Textarea, TextInput } from "@mantine/core";
+import { Button, Group, NumberInput, Stack, TagsInput, Textarea, TextInput } from "@mantine/core";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState, type JSX } from "react";
 
+import { Dialog } from "@/components/Dialog";
 import { Problem } from "@/components/Problem";
 import { api } from "@/system/api";
 import { keys } from "@/system/queries";
@@ -41,7 +42,7 @@ export function PostJobModal({ isOpen, onClose }: PostJobModalProps): JSX.Elemen
   };
   const rangeProblem = draft.budgetMax < draft.budgetMin ? "Not below the minimum" : null;
   return (
-    <Modal opened={isOpen} onClose={onClose} title="Post a job" size="lg" closeButtonProps={{ "aria-label": "Close" }}>
+    <Dialog isOpen={isOpen} onClose={onClose} title="Post a job" size="lg">
       <form
         onSubmit={(event) => {
           event.preventDefault();
@@ -111,6 +112,6 @@ export function PostJobModal({ isOpen, onClose }: PostJobModalProps): JSX.Elemen
           </Group>
         </Stack>
       </form>
-    </Modal>
+    </Dialog>
   );
 }

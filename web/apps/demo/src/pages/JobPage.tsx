@@ -72,10 +72,10 @@ function JobDetails({ job, user, isParty }: JobDetailsProps): JSX.Element {
         <StatusBadge status={job.status} />
         <Viewers viewers={viewers} selfId={user.id} />
       </PageTitle>
-      <Grid gap="md">
+      <Progress status={job.status} />
+      <Grid gap="md" mt="md">
         <Grid.Col span={{ base: 12, md: 7 }}>
           <Stack>
-            <Progress status={job.status} />
             {user.id === job.clientId && job.status === "completed" && <Payment job={job} />}
             <Card>
               <Stack gap="sm">

@@ -21,6 +21,7 @@ import { useEffect, useState, type JSX } from "react";
 import { ConnectionBadge } from "@/app/ConnectionBadge";
 import { Problem } from "@/components/Problem";
 import { KNOWN_SKILLS } from "@/features/PostJobModal";
+import { isLocalPage } from "@/system/config";
 import { useAuthStore } from "@/system/stores/useAuthStore";
 import type { Role } from "@/system/types";
 
@@ -32,8 +33,6 @@ const DEMO: readonly { readonly role: Role; readonly what: string }[] = [
 const DEMO_PASSWORD = "password";
 
 export function LoginPage(): JSX.Element {
-  const logIn = useAuthStore((state) => state.logIn);
-  const demo = useMutation({ mutationFn: (role: Role) => logIn(`${role}@sharedjox.test`, DEMO_PASSWORD) });
   useEffect(() => {
     document.title = "Log in · SharedJox";
   }, []);
@@ -58,25 +57,7 @@ export function LoginPage(): JSX.Element {
         </Group>
         <Card padding="lg" shadow="xs">
           <Stack gap="sm">
-            <Text fw={600}>Try a demo account</Text>
-            {demo.error && <Problem error={demo.error} />}
-            {DEMO.map(({ role, what }) => (
-              <Button
-                key={role}
-                variant="default"
-                justify="space-between"
-                rightSection={
-                  <Text c="dimmed" size="xs" component="span">
-                    {what}
-                  </Text>
-                }
-                loading={demo.isPending && demo.variables === role}
-                onClick={() => { demo.mutate(role); }}
-              >
-                Log in as {role}
-              </Button>
-            ))}
-            <Divider label="or" my="xs" />
+            {isLocalPage() && <DemoAccounts />}
             <Tabs defaultValue="login" variant="pills">
               <Tabs.List grow mb="md">
                 <Tabs.Tab value="login">Log in</Tabs.Tab>
@@ -93,6 +74,34 @@ export function LoginPage(): JSX.Element {
         </Card>
       </Stack>
     </Center>
+  );
+}
+
+function DemoAccounts(): JSX.Element {
+  const logIn = useAuthStore((state) => state.logIn);
+  const demo = useMutation({ mutationFn: (role: Role) => logIn(`${role}@sharedjox.test`, DEMO_PASSWORD) });
+  return (
+    <>
+      <Text fw={600}>Try a demo account</Text>
+      {demo.error && <Problem error={demo.error} />}
+      {DEMO.map(({ role, what }) => (
+        <Button
+          key={role}
+          variant="default"
+          justify="space-between"
+          rightSection={
+            <Text c="dimmed" size="xs" component="span">
+              {what}
+            </Text>
+          }
+          loading={demo.isPending && demo.variables === role}
+          onClick={() => { demo.mutate(role); }}
+        >
+          Log in as {role}
+        </Button>
+      ))}
+      <Divider label="or" my="xs" />
+    </>
   );
 }
 

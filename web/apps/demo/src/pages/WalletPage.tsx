@@ -1,7 +1,8 @@
-import { Badge, Button, Card, Group, Modal, NumberInput, ScrollArea, SimpleGrid, Stack, Table, Text } from "@mantine/core";
+import { Badge, Button, Card, Group, NumberInput, ScrollArea, SimpleGrid, Stack, Table, Text } from "@mantine/core";
 import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type JSX } from "react";
 
+import { Dialog } from "@/components/Dialog";
 import { Empty } from "@/components/Empty";
 import { Loading } from "@/components/Loading";
 import { PageTitle } from "@/components/PageTitle";
@@ -19,7 +20,7 @@ export default function WalletPage(): JSX.Element | null {
 }
 
 function OwnWallet({ user }: { readonly user: User }): JSX.Element {
-  const [dialog, setDialog] = useState<Dialog | null>(null);
+  const [dialog, setDialog] = useState<AmountDialogKind | null>(null);
   return (
     <>
       <PageTitle title="Wallet" subtitle="Balances follow every booking as it happens.">
@@ -177,9 +178,9 @@ function Decide({ row }: { readonly row: Transaction }): JSX.Element {
   );
 }
 
-type Dialog = "deposit" | "withdraw";
+type AmountDialogKind = "deposit" | "withdraw";
 
-function AmountDialog({ dialog, onClose }: { readonly dialog: Dialog | null; readonly onClose: () => void }): JSX.Element {
+function AmountDialog({ dialog, onClose }: { readonly dialog: AmountDialogKind | null; readonly onClose: () => void }): JSX.Element {
   const cache = useQueryClient();
   const [amount, setAmount] = useState<number | string>(100);
   const send = useMutation({
@@ -190,12 +191,7 @@ function AmountDialog({ dialog, onClose }: { readonly dialog: Dialog | null; rea
     },
   });
   return (
-    <Modal
-      opened={dialog !== null}
-      onClose={onClose}
-      title={dialog === "withdraw" ? "Withdraw money" : "Deposit money"}
-      closeButtonProps={{ "aria-label": "Close" }}
-    >
+    <Dialog isOpen={dialog !== null} onClose={onClose} title={dialog === "withdraw" ? "Withdraw money" : "Deposit money"}>
       <form onSubmit={(event) => { event.preventDefault(); send.mutate(); }}>
         <Stack>
           {send.error && <Problem error={send.error} />}
@@ -214,6 +210,6 @@ function AmountDialog({ dialog, onClose }: { readonly dialog: Dialog | null; rea
           </Button>
         </Stack>
       </form>
-    </Modal>
+    </Dialog>
   );
 }

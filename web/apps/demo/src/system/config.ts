@@ -5,6 +5,13 @@ export interface GatewayConfig {
   readonly key: string;
 }
 
+const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
+
+/** Whether this page belongs to somebody's own machine, where the demo accounts exist. */
+export function isLocalPage({ hostname }: Pick<Location, "hostname"> = location): boolean {
+  return LOOPBACK.includes(hostname) || hostname.endsWith(".localhost");
+}
+
 /** The gateway beside this page: port 8080 of the same host, or behind the same balancer when the page has TLS. */
 export function derivedUrl({ protocol, host, hostname }: Pick<Location, "protocol" | "host" | "hostname">): string {
   return protocol === "https:" ? `wss://${host}` : `ws://${hostname}:8080`;
