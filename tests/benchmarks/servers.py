@@ -20,7 +20,7 @@ from sharedjox_contracts.redis_layout import PUBLISH_SCRIPT, HistoryLimits
 from sharedjox_devstack.ports import accepts_connections, free_port, http_status
 from sharedjox_devstack.redis import EmbeddedRedis
 
-from .load_client.build import build_baseline
+from .load_client.compiler import build_baseline
 from .machine import CLIENT_CORE, SERVER_CORE, on_core, pin
 
 APP_ID, APP_KEY, APP_SECRET = "1001", "sharedjox", "sharedjox-secret"

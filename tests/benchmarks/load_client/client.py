@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from tests.benchmarks.machine import CLIENT_CORE, CpuMeter
 
-from .build import build_load_client
+from .compiler import build_load_client
 
 Result = dict[str, Any]
 CONNECTIONS_PER_WORKER = 19_000
@@ -41,13 +41,11 @@ class LoadClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        with self._process:  # closes the pipes, which ends the client, and waits
+            try:
+                self._process.communicate(timeout=10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
 
     def _say(self, command: str) -> None:
         assert self._process.stdin is not None
