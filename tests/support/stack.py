@@ -95,13 +95,18 @@ class Account:
 
 @contextlib.contextmanager
 def running_stack(
-    folder: Path, *, gateways: int = GATEWAY_COUNT, extra_env: Mapping[str, str] | None = None
+    folder: Path,
+    *,
+    gateways: int = GATEWAY_COUNT,
+    extra_env: Mapping[str, str] | None = None,
+    durable_postgres: bool = False,
 ) -> Iterator[Stack]:
     """Start own servers, migrate, seed, start the services, wait until all are ready; stop everything on leaving.
 
-    `folder` gets data and logs. `extra_env` are settings for all services.
+    `folder` gets data and logs. `extra_env` are settings for all services. Only a durable Postgres keeps its commits
+    through a kill.
     """
-    postgres = EmbeddedPostgres(folder / "postgres", free_port(), durable=False)
+    postgres = EmbeddedPostgres(folder / "postgres", free_port(), durable=durable_postgres)
     # An append-only file lets a fault test kill Redis and find its data again.
     redis = EmbeddedRedis(folder / "redis", free_port(), durable=True)
     ports = ServicePorts(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from sharedjox_contracts.control import Close, Unsubscribe, encode_command
-from sharedjox_contracts.redis_layout import control_topic
+from sharedjox_contracts.redis_layout import control_topic, denied_key
 from sharedjox_devstack.redis import EmbeddedRedis
 
 from tests.support.gateway import APP, Clients, GatewayNode, PusherClient, SubscribeRefused
@@ -150,14 +150,18 @@ async def test_revocation_takes_the_channel_and_refuses_the_old_signature(
     for client in (loser, keeper):
         await client.subscribe("private-job.7")
     async with Redis.from_url(shared_redis_server.url) as redis:
+        denial = denied_key(APP.id, "private-job.7", loser.socket_id)
+        await redis.set(denial, "nonce")
         await redis.publish(control_topic(APP.id), encode_command(Unsubscribe(loser.socket_id, "private-job.7")))
-    assert (await loser.wait_for("pusher:subscription_error")).data["status"] == 403
-    await publisher.publish("private-job.7", {"n": 1})
-    await keeper.wait_for("test.event")
-    await loser.round_trip()
-    assert numbers(loser, "private-job.7") == []
-    with pytest.raises(SubscribeRefused):
-        await loser.subscribe("private-job.7")
+        assert (await loser.wait_for("pusher:subscription_error")).data["status"] == 403
+        await publisher.publish("private-job.7", {"n": 1})
+        await keeper.wait_for("test.event")
+        await loser.round_trip()
+        assert numbers(loser, "private-job.7") == []
+        with pytest.raises(SubscribeRefused):
+            await loser.subscribe("private-job.7")
+        await redis.delete(denial)
+        assert await loser.subscribe("private-job.7")
 
 
 async def test_a_close_command_ends_that_connection_for_good(

@@ -1,0 +1,19 @@
+"""The fault harness, short: see `chaos.py` for what is broken and what must hold."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.faults.chaos import run_chaos
+
+SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
+
+
+async def test_nothing_is_lost_doubled_reordered_or_leaked_whatever_breaks(tmp_path: Path) -> None:
+    report = await run_chaos(tmp_path, seed=SEED, faults=16, clients=40)
+    assert report.problems == [], (
+        f"{report}; replay: python -m tests.faults.chaos --faults 16 --clients 40 --seed {SEED}"
+    )
+    assert report.events > 30, "the load went on between the faults"
+    assert report.reconnects > 0, "the clients felt the faults"
