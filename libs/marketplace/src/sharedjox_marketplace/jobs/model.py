@@ -45,6 +45,8 @@ class Job(Base):
         CheckConstraint("claimed_by <> client_id", name="not_own"),
         CheckConstraint("estimated_duration >= 0", name="duration"),
         Index("ix_jobs_status_id", "status", "id"),
+        Index("ix_jobs_status_budget_max_cents", "status", "budget_max_cents"),
+        Index("ix_jobs_status_budget_min_cents", "status", "budget_min_cents"),
         Index("ix_jobs_client_id_id", "client_id", "id"),
         Index("ix_jobs_claimed_by_id", "claimed_by", "id", postgresql_where=text("claimed_by IS NOT NULL")),
         Index("ix_jobs_required_skills", "required_skills", postgresql_using="gin"),

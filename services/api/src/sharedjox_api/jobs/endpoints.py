@@ -12,6 +12,7 @@ from sharedjox_marketplace.context import Actor
 from sharedjox_marketplace.errors import NotAllowedError, StaleVersionError
 from sharedjox_marketplace.idempotency import IdempotencyKeyReusedError, StoredAnswer
 from sharedjox_marketplace.jobs.actions import ClaimJobAction, PostJobAction, UpdateJobStatusAction
+from sharedjox_marketplace.jobs.discovery import JobFilter, list_jobs
 from sharedjox_marketplace.jobs.errors import (
     BudgetRangeError,
     InvalidTransitionError,
@@ -21,7 +22,7 @@ from sharedjox_marketplace.jobs.errors import (
     OfferOutsideBudgetError,
 )
 from sharedjox_marketplace.jobs.model import Job
-from sharedjox_marketplace.jobs.repository import JobFilter, find_job, list_jobs
+from sharedjox_marketplace.jobs.repository import find_job
 from sharedjox_marketplace.jobs.rules import JobStatus
 from sharedjox_marketplace.wallet.errors import InsufficientFundsError
 
