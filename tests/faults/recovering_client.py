@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import random
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,6 +53,7 @@ class RecoveringClient:
         self._authorize = authorize
         self._dice = dice
         self._socket: ClientConnection | None = None
+        self._offline_until = 0.0
 
     @property
     def is_ready(self) -> bool:
@@ -63,16 +65,23 @@ class RecoveringClient:
         if self._socket is not None:
             self._socket.transport.abort()
 
+    def go_offline(self, seconds: float) -> None:
+        """Lose the network for a while."""
+        self._offline_until = time.monotonic() + seconds
+        self.cut()
+
     async def run(self) -> None:
         """Connect, subscribe, listen, come back."""
         while True:
+            await asyncio.sleep(max(0.0, self._offline_until - time.monotonic()))
             with contextlib.suppress(*_LOST):
                 async with connect(self.url, open_timeout=5, close_timeout=1, proxy=None, compression=None) as socket:
                     self._socket = socket
                     await self._live(socket)
             self._socket = None
             self._joined.clear()
-            await asyncio.sleep(self._dice.uniform(0.02, 0.3))
+            if time.monotonic() >= self._offline_until:
+                await asyncio.sleep(self._dice.uniform(0.02, 0.3))
 
     async def _live(self, socket: ClientConnection) -> None:
         established = json.loads(await asyncio.wait_for(socket.recv(), 5))

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from tests.faults.chaos import run_chaos
+from tests.faults.jitter import run_jitter
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 
@@ -17,3 +18,9 @@ async def test_nothing_is_lost_doubled_reordered_or_leaked_whatever_breaks(tmp_p
     )
     assert report.events > 30, "the load went on between the faults"
     assert report.reconnects > 0, "the clients felt the faults"
+
+
+async def test_clients_that_lose_their_network_again_and_again_miss_nothing(tmp_path: Path, redis_url: str) -> None:
+    report = await run_jitter(tmp_path, redis_url, clients=60, seconds=8, seed=SEED)
+    assert (report.incomplete, report.told_lost) == (0, 0), str(report)
+    assert report.drops > 20

@@ -1,0 +1,160 @@
+"""The jitter test in the shape of AnyCable's: clients lose their network for 2 s every 15 s while broadcasts go on.
+
+`python -m tests.faults.jitter --clients 1000 --seconds 60`: everything must arrive, in order, once; replay times are
+from the moment a client is back on the network until it has all that it missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from redis.asyncio import Redis
+from sharedjox_devstack.ports import free_port
+from sharedjox_devstack.redis import EmbeddedRedis
+
+from tests.faults.recovering_client import RecoveringClient
+from tests.support.gateway import running_gateways
+from tests.support.polling import eventually
+from tests.support.publishing import Publisher
+
+CHANNEL = "jitter"
+PERIOD_SECONDS = 15.0
+OFFLINE_SECONDS = 2.0
+BROADCASTS_PER_SECOND = 2.0
+P50_BUDGET_SECONDS = 0.25
+P99_BUDGET_SECONDS = 2.0
+
+
+@dataclass(slots=True)
+class JitterReport:
+    """What a run came to; times in seconds."""
+
+    clients: int
+    broadcasts: int = 0
+    drops: int = 0
+    incomplete: int = 0
+    told_lost: int = 0
+    replays: list[float] = field(default_factory=list)
+
+    @property
+    def delivered_percent(self) -> float:
+        """Share of clients that got everything in order."""
+        return 100 * (1 - self.incomplete / self.clients)
+
+    def percentile(self, percent: int) -> float:
+        """A percentile of the replay times."""
+        return statistics.quantiles(self.replays, n=100)[percent - 1] if len(self.replays) > 1 else 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.clients} clients, {self.broadcasts} broadcasts, {self.drops} drops of {OFFLINE_SECONDS:g} s: "
+            f"{self.delivered_percent:.2f} % delivered, {self.told_lost} told of a loss; "
+            f"replay p50 {1000 * self.percentile(50):.0f} ms, p99 {1000 * self.percentile(99):.0f} ms"
+        )
+
+
+class JitteryClient(RecoveringClient):
+    """Is taken off the network now and then."""
+
+    async def jitter(self, report: JitterReport, dice: random.Random, published: list[int]) -> None:
+        """Lose the network every period, for as long as this is not cancelled."""
+        await asyncio.sleep(dice.uniform(0, PERIOD_SECONDS))
+        while True:
+            self.go_offline(OFFLINE_SECONDS)
+            report.drops += 1
+            await asyncio.sleep(OFFLINE_SECONDS)
+            back, missed = time.monotonic(), published[0]
+            seen = self.seen[CHANNEL]
+            await eventually(lambda: len(seen.ids) >= missed, 30)  # noqa: B023 - awaited before either changes
+            report.replays.append(time.monotonic() - back)
+            await asyncio.sleep(PERIOD_SECONDS - OFFLINE_SECONDS)
+
+
+async def run_jitter(folder: Path, redis_url: str, *, clients: int, seconds: float, seed: int) -> JitterReport:
+    """One run over two gateway processes."""
+    dice = random.Random(seed)
+    report = JitterReport(clients)
+    published = [0]
+    with running_gateways(folder, redis_url) as nodes:
+
+        async def unsigned(_socket_id: str, _channel: str) -> str:
+            return ""
+
+        swarm = [
+            JitteryClient(
+                f"ws://127.0.0.1:{nodes[number % 2].port}/app/sharedjox?protocol=7",
+                [CHANNEL],
+                unsigned,
+                random.Random(dice.getrandbits(64)),
+            )
+            for number in range(clients)
+        ]
+        running = [asyncio.create_task(client.run()) for client in swarm]
+        await eventually(lambda: all(client.is_ready for client in swarm), 60, what="every client is subscribed")
+        jitter = [asyncio.create_task(client.jitter(report, dice, published)) for client in swarm]
+        async with Redis.from_url(redis_url) as redis:
+            publisher = Publisher(redis)
+            ends = time.monotonic() + seconds
+            while time.monotonic() < ends:
+                await publisher.publish(CHANNEL, {"n": published[0]}, event_id=f"event-{published[0]}")
+                published[0] += 1
+                await asyncio.sleep(1 / BROADCASTS_PER_SECOND)
+        await stop(jitter)
+        expected = [f"event-{number}" for number in range(published[0])]
+
+        def everything_arrived() -> bool:
+            return all(len(client.seen[CHANNEL].ids) == len(expected) for client in swarm)
+
+        await eventually(everything_arrived, 30, what="everything arrived")
+        await stop(running)
+    report.broadcasts = len(expected)
+    report.incomplete = sum(client.seen[CHANNEL].ids != expected for client in swarm)
+    report.told_lost = sum(client.seen[CHANNEL].told_lost for client in swarm)
+    return report
+
+
+async def stop(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel and wait."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def main() -> None:
+    """The program; exit status 1 when a budget is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clients", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=20261123)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        server = EmbeddedRedis(Path(folder) / "redis", free_port(), durable=False)
+        server.start()
+        try:
+            report = asyncio.run(
+                run_jitter(
+                    Path(folder), server.url, clients=options.clients, seconds=options.seconds, seed=options.seed
+                )
+            )
+        finally:
+            server.stop()
+    sys.stdout.write(f"{report}\n")
+    is_good = (
+        report.incomplete == 0
+        and report.told_lost == 0
+        and report.percentile(50) <= P50_BUDGET_SECONDS
+        and report.percentile(99) <= P99_BUDGET_SECONDS
+    )
+    raise SystemExit(0 if is_good else 1)
+
+
+if __name__ == "__main__":
+    main()
