@@ -1,9 +1,10 @@
-"""The REST API on one core: claims per second, mixed requests per second.
+"""The REST API on one core with a million jobs: claims per second, mixed requests per second, discovery's latency.
 
-    python -m tests.benchmarks.api [--claims 3000] [--requests 8000] [--jobs 20000] [--profile claims|mixed]
+    python -m tests.benchmarks.api [--claims 3000] [--requests 8000] [--jobs 1000000] [--profile claims|mixed]
 
 Postgres, Redis and the load client run on the other core. Every answer is checked: a claim that is not 200, or a
-mixed request that is neither 200 nor 201, counts as refused. `--profile` prints where the api's time went instead.
+mixed request that is neither 200 nor 201, counts as refused. Discovery is timed at the database, one query at a time.
+`--profile` prints where the api's time went instead.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from sharedjox_marketplace.accounts.actions import RegisterAction, StartSessionA
 from sharedjox_marketplace.accounts.rules import Role
 from sharedjox_marketplace.context import Actor
 from sharedjox_marketplace.database import create_engine
+from sharedjox_marketplace.jobs.discovery import JobFilter, list_jobs
+from sharedjox_marketplace.jobs.rules import JobStatus
 from sharedjox_marketplace.unit_of_work import Transactor
 from sharedjox_marketplace.wallet.actions import ConfirmTransactionAction, DepositAction
 from sqlalchemy import text
@@ -48,6 +51,7 @@ CONNECTIONS = 16
 CLIENTS = FREELANCERS = 50
 WALLET_CENTS = 100_000_00
 WARM_UP = 300
+DISCOVERIES = 1200
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +87,67 @@ async def populate(url: str, jobs: int) -> World:
                 announced = await run(DepositAction(Actor(user.id, role), WALLET_CENTS))
                 await run(ConfirmTransactionAction(None, announced.id))
     async with engine.begin() as connection:
-        rows = await connection.execute(
-            text(
-                "INSERT INTO jobs (client_id, title, description, budget_min_cents, budget_max_cents, status,"
-                " required_skills, estimated_duration, created_at, updated_at)"
-                " SELECT 1 + n % :clients, 'Job ' || n, 'Some text about job ' || n, 1000, 5000, 'active',"
-                " ARRAY['react', 'skill' || n % 100], 60, now(), now() FROM generate_series(1, :jobs) AS n RETURNING id"
-            ),
-            {"clients": CLIENTS, "jobs": jobs},
+        # Filling an inverted index row by row takes minutes, building it seconds.
+        inverted = [
+            (row.indexname, row.indexdef)
+            for row in await connection.execute(
+                text("SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'jobs' AND indexdef LIKE '%gin%'")
+            )
+        ]
+        for name, _ in inverted:
+            await connection.execute(text(f"DROP INDEX {name}"))
+        await connection.execute(text(POPULATE), {"clients": CLIENTS, "jobs": jobs})
+        for _, definition in inverted:
+            await connection.execute(text(definition))
+        found = await connection.execute(
+            text("SELECT id FROM jobs WHERE status = 'active' ORDER BY random() LIMIT 30000")
         )
-        ids = [row.id for row in rows]
-        await connection.execute(text("ANALYZE"))
+        ids = list(found.scalars())
+    async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        await connection.execute(text("VACUUM ANALYZE"))
     await engine.dispose()
     return World(people[Role.CLIENT], people[Role.FREELANCER], ids)
+
+
+POPULATE = """
+INSERT INTO jobs (client_id, title, description, budget_min_cents, budget_max_cents, status, required_skills,
+                  estimated_duration, created_at, updated_at)
+SELECT 1 + n % :clients,
+       (ARRAY['Build','Fix','Design','Translate','Test','Write'])[1 + n % 6] || ' '
+       || (ARRAY['dashboard','shop','logo','page','form','api','app','report'])[1 + (n / 6) % 8] || ' ' || n,
+       'Some text about job ' || n || ' word' || n % 5000 || ' and term' || n * 7919 % 100000,
+       1000 + n * 37 % 50000, 6000 + n * 37 % 50000, CASE WHEN n % 5 < 3 THEN 'active' ELSE 'cancelled' END,
+       ARRAY[(ARRAY['react','python','figma','go','rust','sql','german','excel'])[1 + n % 8], 'skill' || n % 300,
+             'rare' || n % 40000], 60, now(), now()
+FROM generate_series(CAST(1 AS bigint), :jobs) AS n
+"""
+
+
+async def discovery_latencies(url: str, queries: int) -> list[float]:
+    """Milliseconds of single discovery pages, filters of every kind in turn, statements prepared."""
+    chance = random.Random(11)
+    engine = create_engine(url)
+    took = []
+    async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        for number in range(queries):
+            wanted = (
+                JobFilter(status=JobStatus.ACTIVE),
+                JobFilter(status=JobStatus.ACTIVE, skill=chance.choice(["react", "german"])),
+                JobFilter(status=JobStatus.ACTIVE, skill=f"skill{chance.randrange(300)}"),
+                JobFilter(status=JobStatus.ACTIVE, skill=f"rare{chance.randrange(40_000)}"),
+                JobFilter(status=JobStatus.ACTIVE, text=chance.choice(["dashboard", "build shop", "logo -fix"])),
+                JobFilter(status=JobStatus.ACTIVE, text=f"word{chance.randrange(5000)}"),
+                JobFilter(status=JobStatus.ACTIVE, text=f"term{chance.randrange(100_000)}"),
+                JobFilter(status=JobStatus.ACTIVE, max_budget_cents=chance.randrange(1000, 60_000)),
+                JobFilter(status=JobStatus.ACTIVE, min_budget_cents=chance.randrange(6000, 70_000)),
+                JobFilter(status=JobStatus.ACTIVE, text="api", skill="sql"),
+            )[number % 10]
+            before_id = chance.choice([None, chance.randrange(1, 1_000_000)])
+            began = time.perf_counter()
+            await list_jobs(connection, wanted, before_id=before_id, limit=20)
+            took.append((time.perf_counter() - began) * 1000)
+    await engine.dispose()
+    return took[len(took) // 4 :]
 
 
 def claim_requests(world: World, count: int) -> list[bytes]:
@@ -195,6 +247,9 @@ def bench(arguments: argparse.Namespace, folder: Path) -> int:
         migrate = [sys.executable, "-m", "sharedjox_api.main", "migrate"]
         subprocess.run(migrate, env={**os.environ, **env}, check=True, capture_output=True)
         world = asyncio.run(populate(url, arguments.jobs))
+        if not arguments.profile:
+            took = asyncio.run(discovery_latencies(url, DISCOVERIES))
+            report.add(discovery_p50_ms=percentile(took, 0.5), discovery_p99_ms=percentile(took, 0.99))
         port, pid = cleanup.enter_context(serving(folder, env, profile=bool(arguments.profile)))
         load(port, claim_requests(world, WARM_UP // 3) + mixed_requests(world, WARM_UP))
         if arguments.profile in (None, "claims"):
@@ -213,7 +268,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--claims", type=int, default=3000)
     parser.add_argument("--requests", type=int, default=8000)
-    parser.add_argument("--jobs", type=int, default=20_000)
+    parser.add_argument("--jobs", type=int, default=1_000_000)
     parser.add_argument("--profile", choices=("claims", "mixed"))
     arguments = parser.parse_args()
     take_priority()
