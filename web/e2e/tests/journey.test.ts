@@ -120,6 +120,22 @@ describe("the main job", () => {
   });
 });
 
+describe("a log-in", () => {
+  it("shows at once what waits for that user, and nothing of the one before", async () => {
+    const { page, errors } = await logIn(browser, "freelancer");
+    await page.getByRole("link", { name: /Notifications, \d+ unread/ }).waitFor();
+    await page.getByTestId("job-card").first().waitFor();
+    await page.getByTestId("user-menu").click();
+    await page.getByRole("menuitem", { name: "Log out" }).click();
+    await page.getByRole("button", { name: "Log in as operator" }).click();
+    await live(page);
+    await page.getByTestId("job-card").first().waitFor();
+    await goTo(page, "/notifications");
+    await page.getByText("Nothing yet").waitFor();
+    expect(errors).toEqual([]);
+  });
+});
+
 describe("the document's samples", () => {
   it("print what the document says, and window.Echo works in the console", async () => {
     const client = await logIn(browser, "client");

@@ -3,7 +3,7 @@ import { Notifications, notifications } from "@mantine/notifications";
 import type { RealtimeClient } from "@sharedjox/realtime";
 import { RealtimeProvider } from "@sharedjox/realtime/react";
 import { MutationCache, QueryClientProvider, type QueryClient } from "@tanstack/react-query";
-import { lazy, useEffect, type JSX } from "react";
+import { lazy, type JSX } from "react";
 import { createHashRouter, Navigate, RouterProvider } from "react-router";
 
 import { Shell } from "@/app/Shell";
@@ -56,10 +56,6 @@ interface AppProps {
 
 export function App({ client, cache }: AppProps): JSX.Element {
   const userId = useAuthStore((state) => state.user?.id);
-  useEffect(() => {
-    // What was fetched for one user is nobody else's.
-    cache.clear();
-  }, [cache, userId]);
   return (
     <MantineProvider theme={theme} cssVariablesResolver={variables} defaultColorScheme="auto">
       <Notifications position="bottom-right" limit={4} />
