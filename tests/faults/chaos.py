@@ -261,7 +261,7 @@ def _difference(got: list[str], expected: list[str]) -> str:
 
 async def run_chaos(folder: Path, *, seed: int, faults: int, clients: int) -> Report:
     """One run on servers and services of its own. The caller judges the report's problems."""
-    with running_stack(folder, extra_env={"DRAIN_SECONDS": "0.5"}, durable_postgres=True) as stack:
+    with running_stack(folder, extra_env={"DRAIN_SECONDS": "0.5"}, durable_servers=True) as stack:
         return await Chaos(stack, seed=seed, clients=clients).run(faults)
 
 

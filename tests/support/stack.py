@@ -99,16 +99,16 @@ def running_stack(
     *,
     gateways: int = GATEWAY_COUNT,
     extra_env: Mapping[str, str] | None = None,
-    durable_postgres: bool = False,
+    durable_servers: bool = False,
 ) -> Iterator[Stack]:
     """Start own servers, migrate, seed, start the services, wait until all are ready; stop everything on leaving.
 
-    `folder` gets data and logs. `extra_env` are settings for all services. Only a durable Postgres keeps its commits
-    through a kill.
+    `folder` gets data and logs. `extra_env` are settings for all services. Only durable servers keep all that
+    they confirmed through a kill.
     """
-    postgres = EmbeddedPostgres(folder / "postgres", free_port(), durable=durable_postgres)
+    postgres = EmbeddedPostgres(folder / "postgres", free_port(), durable=durable_servers)
     # An append-only file lets a fault test kill Redis and find its data again.
-    redis = EmbeddedRedis(folder / "redis", free_port(), durable=True)
+    redis = EmbeddedRedis(folder / "redis", free_port(), durable=True, fsync_always=durable_servers)
     ports = ServicePorts(
         api=free_port(),
         gateway=free_port(),

@@ -30,16 +30,24 @@ def binary() -> Path:
 class EmbeddedRedis:
     """One Valkey server on 127.0.0.1:`port` with its files in `data_dir`.
 
-    `durable=True` keeps an append-only file (at most one second of writes is lost when the machine dies, none when the
-    process does); otherwise everything is gone with the process.
+    `durable=True` keeps an append-only file: a second or two of writes is lost when the machine dies, and when the
+    process is killed while the disk is slow; with `fsync_always` nothing that was confirmed is. Not durable: everything
+    is gone with the process.
     """
 
     def __init__(
-        self, data_dir: Path, port: int, *, durable: bool, output: Path | Callable[[str], None] | None = None
+        self,
+        data_dir: Path,
+        port: int,
+        *,
+        durable: bool,
+        fsync_always: bool = False,
+        output: Path | Callable[[str], None] | None = None,
     ) -> None:
         self.data_dir = data_dir.resolve()
         self.port = port
         self._durable = durable
+        self._fsync = "always" if fsync_always else "everysec"
         log = output if output is not None else self.data_dir.with_name(f"{self.data_dir.name}.log")
         self.process = ManagedProcess("redis", self.command(), output=log, cwd=self.data_dir)
 
@@ -52,7 +60,7 @@ class EmbeddedRedis:
         """The server's command line."""
         server = [str(binary()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.data_dir)]
         server += ["--save", "", "--maxmemory-policy", "noeviction"]
-        server += ["--appendonly", "yes" if self._durable else "no", "--appendfsync", "everysec"]
+        server += ["--appendonly", "yes" if self._durable else "no", "--appendfsync", self._fsync]
         return tethered(server, death_signal=signal.SIGTERM)
 
     def initialize(self) -> None:
