@@ -15,8 +15,8 @@ from pathlib import Path
 
 from sharedjox_contracts.channels import channel_kind
 from sharedjox_contracts.frames import close_event_frame, open_event_frame
-from sharedjox_contracts.publication import Header, publish_arguments, publish_keys
-from sharedjox_contracts.redis_layout import PUBLISH_SCRIPT, HistoryLimits
+from sharedjox_contracts.publication import Header, encode_transient, publish_arguments, publish_keys
+from sharedjox_contracts.redis_layout import PUBLISH_SCRIPT, HistoryLimits, live_topic
 from sharedjox_devstack.ports import accepts_connections, free_port, http_status
 from sharedjox_devstack.redis import EmbeddedRedis
 
@@ -126,6 +126,18 @@ def redis_publish_options(redis: EmbeddedRedis, channel: str, payload_bytes: int
     return options
 
 
+def redis_transient_options(redis: EmbeddedRedis, channel: str, payload_bytes: int) -> list[str]:
+    """Options with which the load client publishes as client events are: without history, which is Redis' dear part."""
+    frame = f'{{"event":"bench.event","channel":"@ch@","data":"{MARKS}@pad@"}}'
+    name = channel.replace("%d", "1000")
+    pad = payload_bytes - (len(frame) - len(f"{MARKS}@pad@@ch@") + MARK_BYTES + len(name))
+    message = encode_transient(Header("bench.event", committed_at_us=int(time.time() * 1e6)), frame.encode()).decode()
+    options = ["--publisher", "redis", "--publish-port", str(redis.port), "--pad", str(pad)]
+    for part in ("PUBLISH", live_topic(APP_ID, "@ch@"), message):
+        options += ["--publish-argument", part]
+    return options
+
+
 def pusher_options(ports: Sequence[int], channel: str) -> list[str]:
     """How a Pusher client connects and subscribes; private and presence channels with a signature per connection."""
     auth = ',"auth":"@auth@"' if channel_kind(channel).needs_signature else ""
@@ -154,6 +166,7 @@ def gateway(
     payload_bytes: int = PAYLOAD_BYTES,
     extra_env: Mapping[str, str] | None = None,
     module: str = "sharedjox_gateway.main",
+    durable: bool = True,
 ) -> Iterator[Server]:
     """The gateway by its real entry point, all on the server's core, metrics and authentication as in production."""
     ports = [free_port() for _ in range(processes)]
@@ -170,12 +183,9 @@ def gateway(
             pids.append(child.pid)
         for port in ports:
             wait_for(partial(_is_ready, port), "the gateway")
-        yield Server(
-            "gateway",
-            ports,
-            pids,
-            pusher_options(ports, channel) + redis_publish_options(redis, channel, payload_bytes),
-        )
+        publish = redis_publish_options if durable else redis_transient_options
+        options = pusher_options(ports, channel) + publish(redis, channel, payload_bytes)
+        yield Server("gateway", ports, pids, options)
 
 
 # --- the yardstick ----------------------------------------------------------------------------------------------------
