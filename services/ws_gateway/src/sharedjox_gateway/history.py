@@ -38,6 +38,7 @@ class HistoryReader:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._requests: dict[Channel, list[_Request]] = {}
+        self._parked: dict[Channel, list[_Request]] = {}
 
     def replay(self, channel: Channel, position: Position, done: ReplayHandler) -> None:
         """Collect what follows `position`, up to the channel's offset at the moment `done` is called."""
@@ -56,16 +57,22 @@ class HistoryReader:
 
     def _answer(self, channel: Channel, requests: list[_Request], after: int, page: HistoryPage | None) -> None:
         waiting = self._requests.pop(channel, [])
+        if page is None:  # the broker is away: nothing is known to be lost, so the clients wait for its return
+            self._parked.setdefault(channel, []).extend(requests + waiting)
+            return
         unanswered = self._serve(channel, requests, after, page) + waiting
         if unanswered:
             self._requests[channel] = []
             self._read(channel, unanswered)
 
-    def _serve(
-        self, channel: Channel, requests: list[_Request], after: int, page: HistoryPage | None
-    ) -> list[_Request]:
+    def reopened(self, channel: Channel) -> None:
+        """The broker is back: read for those who came while it was away."""
+        for request in self._parked.pop(channel, ()):
+            self.replay(channel, request.position, request.done)
+
+    def _serve(self, channel: Channel, requests: list[_Request], after: int, page: HistoryPage) -> list[_Request]:
         """Answer what this page can answer; returns the requests for which it was read too early."""
-        if page is None or page.epoch != channel.epoch:
+        if page.epoch != channel.epoch:
             for request in requests:
                 request.done(_lost(channel))
             return []

@@ -359,6 +359,7 @@ class Subscriptions:
             self._release(found)
         else:
             self._catch_up(found)
+        self._history.reopened(found)
 
     def published(self, app_id: str, channel: str, publication: Publication) -> None:
         """See `BrokerListener.published`."""

@@ -173,6 +173,35 @@ async def test_sockets_survive_a_redis_restart_and_see_no_hole(tmp_path: Path, r
         await clients.close()
 
 
+async def test_clients_that_come_back_during_an_outage_recover_after_it(
+    tmp_path: Path, redis_server: EmbeddedRedis
+) -> None:
+    """With a position of their own, or as stock clients whose position the gateway keeps."""
+    channel, data = "private-outage", '{"client_id":"tab"}'
+    with running_gateways(tmp_path, redis_server.url, count=1) as (node,):
+        clients = Clients()
+        stays = await clients.open(node)
+        await stays.subscribe(channel)
+        leaves = await clients.open(node)
+        position = (await leaves.subscribe(channel, channel_data=data))["position"]
+        await leaves.abort()
+        async with Redis.from_url(redis_server.url) as redis:
+            await Publisher(redis).publish(channel, {"n": 1})
+        await stays.wait_for("test.event")
+        redis_server.stop()
+        back, stock = await clients.open(node), await clients.open(node)
+        await back.send("pusher:subscribe", back.subscribe_data(channel) | {"recover": position})
+        await stock.send("pusher:subscribe", stock.subscribe_data(channel, channel_data=data))
+        for client in (back, stock):
+            await client.round_trip()
+        redis_server.start()
+        for client in (back, stock):
+            assert (await client.answer_to_subscribe(channel))["recovered"] is True
+            await client.wait_for("test.event")
+            assert numbers(client) == [1]
+        await clients.close()
+
+
 async def publish(server: EmbeddedRedis, number: int) -> None:
     async with Redis.from_url(server.url) as redis:
         await Publisher(redis).publish("jobs.discovery", {"n": number})

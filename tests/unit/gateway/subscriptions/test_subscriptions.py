@@ -249,6 +249,20 @@ def test_many_recoveries_share_one_read() -> None:
     assert [len(peer.offsets()) for peer in peers] == [50 - number for number in range(50)]
 
 
+def test_a_recovery_that_meets_an_outage_waits_for_its_end_and_tells_of_no_loss() -> None:
+    bench = Bench()
+    bench.joined_peer(10)
+    peer = Peer("2.2")
+    bench.join(peer, Position("E", 8))
+    bench.answer(None)
+    assert peer.take() == []
+    bench.opened(10)
+    bench.answer(page(9, 10))
+    acknowledged, *events = peer.take()
+    assert position_of(acknowledged)["recovered"] is True
+    assert [event["offset"] for event in events] == [9, 10]
+
+
 def test_history_that_no_longer_reaches_back_is_told() -> None:
     bench = Bench()
     bench.joined_peer(10)

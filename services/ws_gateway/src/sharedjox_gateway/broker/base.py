@@ -70,7 +70,7 @@ class Broker(Protocol):
         ...
 
     def load_position(self, app_id: str, channel: str, client_id: str, done: Callable[[Position | None], None]) -> None:
-        """Recall where a client was; `done` gets None when that is not known."""
+        """Recall where a client was; `done` gets None when that is not known. An outage is waited out."""
         ...
 
     def forget_position(self, app_id: str, channel: str, client_id: str) -> None:
@@ -78,7 +78,7 @@ class Broker(Protocol):
         ...
 
     def read_denial(self, app_id: str, channel: str, socket_id: str, done: Callable[[bool], None]) -> None:
-        """Whether a revocation of this channel for this connection still stands; True while the broker is away."""
+        """Whether a revocation of this channel for this connection still stands. An outage is waited out."""
         ...
 
     def renew_epoch(self, app_id: str, channel: str, epoch: str, offset: int) -> None:

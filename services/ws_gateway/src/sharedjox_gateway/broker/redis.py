@@ -66,6 +66,7 @@ class RedisBroker:
         self._lost = asyncio.Event()
         self._open_sha = ""
         self._to_subscribe: list[bytes] = []
+        self._kept: list[Callable[[], None]] = []
         self._is_heard = False
         self.on_connected: list[Callable[[], None]] = []
         """Called on every new connection, before channels are subscribed: load scripts, renew leases."""
@@ -116,11 +117,19 @@ class RedisBroker:
         if self._commander is None:
             asyncio.get_running_loop().call_soon(done, None)
             return
-        send = self._commander.send
+        commander = self._commander
+        send = commander.send
+
+        def answered(reply: Reply) -> None:
+            page = _history_page(reply)
+            if page is None:
+                commander.abort()  # whoever waits goes on when channels are opened anew: so they must be
+            done(page)
+
         send(None, "MULTI")
         send(None, "HMGET", meta_key(app_id, channel), "e", "o")
         send(None, "XRANGE", log_key(app_id, channel), f"{after + 1}-0", "+", "COUNT", HISTORY_PAGE)
-        send(lambda reply: done(_history_page(reply)), "EXEC")
+        send(answered, "EXEC")
 
     def save_position(self, app_id: str, channel: str, client_id: str, position: Position) -> None:
         """See `base.Broker.save_position`. Lost while Redis is away: the client is then replayed more."""
@@ -131,15 +140,12 @@ class RedisBroker:
 
     def load_position(self, app_id: str, channel: str, client_id: str, done: Callable[[Position | None], None]) -> None:
         """See `base.Broker.load_position`."""
-        if self._commander is None:
-            asyncio.get_running_loop().call_soon(done, None)
-            return
 
         def loaded(reply: Reply) -> None:
             epoch, _, offset = reply.decode().partition(" ") if isinstance(reply, bytes) else ("", "", "")
             done(Position(epoch, int(offset)) if epoch and offset.isdigit() else None)
 
-        self._commander.send(loaded, "GET", seen_key(app_id, channel, client_id))
+        self._ask(loaded, "GET", seen_key(app_id, channel, client_id))
 
     def forget_position(self, app_id: str, channel: str, client_id: str) -> None:
         """See `base.Broker.forget_position`."""
@@ -148,10 +154,21 @@ class RedisBroker:
 
     def read_denial(self, app_id: str, channel: str, socket_id: str, done: Callable[[bool], None]) -> None:
         """See `base.Broker.read_denial`."""
+        self._ask(lambda reply: done(reply != 0), "EXISTS", denied_key(app_id, channel, socket_id))
+
+    def _ask(self, answered: Callable[[Reply], None], *command: bytes | str | int) -> None:
+        """Send a read whose asker can wait: while Redis is away it is kept and sent on its return."""
         if self._commander is None:
-            asyncio.get_running_loop().call_soon(done, True)
+            self._kept.append(lambda: self._ask(answered, *command))
             return
-        self._commander.send(lambda reply: done(reply != 0), "EXISTS", denied_key(app_id, channel, socket_id))
+
+        def replied(reply: Reply) -> None:
+            if isinstance(reply, ConnectionError):
+                self._kept.append(lambda: self._ask(answered, *command))
+            else:
+                answered(reply)
+
+        self._commander.send(replied, *command)
 
     def renew_epoch(self, app_id: str, channel: str, epoch: str, offset: int) -> None:
         """See `base.Broker.renew_epoch`."""
@@ -283,6 +300,9 @@ class RedisBroker:
         for start in range(0, len(topics), _SUBSCRIBE_BATCH):
             subscriber.send(None, "SUBSCRIBE", *topics[start : start + _SUBSCRIBE_BATCH])
         self._subscriber = subscriber
+        kept, self._kept = self._kept, []
+        for ask in kept:
+            ask()
 
     async def _until_lost(self) -> None:
         """Wait for either connection to end; probe both, so that a half-open one is found within two probes."""
