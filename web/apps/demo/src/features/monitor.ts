@@ -1,4 +1,4 @@
-/** What the Monitor page keeps of the frames that pass: the newest hundred, and counts of all. */
+/** What the Monitor page keeps of the frames that pass: the newest fifty, and counts of all. */
 
 import type { RealtimeClient, TappedFrame } from "@sharedjox/realtime";
 
@@ -12,9 +12,11 @@ export interface MonitorSnapshot {
   readonly perSecond: number;
 }
 
-const KEPT = 100;
+const KEPT = 50;
+const SCREENFUL = 12;
+const FLOOD_PER_SECOND = 100;
 /** However fast frames come, the page is drawn this often. */
-const DRAW_EVERY_MS = 400;
+const DRAW_EVERY_MS = 500;
 
 export class FrameMonitor {
   #frames: MonitoredFrame[] = [];
@@ -64,7 +66,9 @@ export class FrameMonitor {
     const next = { total: this.#total, perSecond: this.#arrivals.length };
     const { total, perSecond } = this.#snapshot;
     if (next.total === total && next.perSecond === perSecond) return false;
-    this.#snapshot = { ...next, frames: this.#frames.slice(-KEPT).reverse() };
+    // In a flood every row is new at every draw, and nobody can read them: a screenful will do.
+    const shown = next.perSecond > FLOOD_PER_SECOND ? SCREENFUL : KEPT;
+    this.#snapshot = { ...next, frames: this.#frames.slice(-shown).reverse() };
     return true;
   }
 }

@@ -1,7 +1,7 @@
 import { Badge, Button, Card, Group, JsonInput, Pill, ScrollArea, Select, Stack, Switch, Table, TagsInput, Text, TextInput, Title } from "@mantine/core";
 import { useConnectionStatus, useRealtime } from "@sharedjox/realtime/react";
 import { IconPlayerPause, IconPlayerPlay, IconTrash } from "@tabler/icons-react";
-import { memo, useEffect, useMemo, useState, useSyncExternalStore, type JSX } from "react";
+import { memo, useDeferredValue, useEffect, useMemo, useState, useSyncExternalStore, type JSX } from "react";
 
 import { PageTitle } from "@/components/PageTitle";
 import { FrameMonitor, type MonitoredFrame } from "@/features/monitor";
@@ -82,9 +82,10 @@ function Frames(): JSX.Element {
   const client = useRealtime();
   const monitor = useMemo(() => new FrameMonitor(client), [client]);
   const { frames, total, perSecond } = useSyncExternalStore(monitor.subscribe, monitor.get);
+  const unhurried = useDeferredValue(frames);
   const [isPaused, setPaused] = useState(false);
   const [words, setWords] = useState("");
-  const shown = words ? frames.filter(({ frame }) => JSON.stringify(frame).includes(words)) : frames;
+  const shown = words ? unhurried.filter(({ frame }) => JSON.stringify(frame).includes(words)) : unhurried;
   return (
     <Card>
       <Group justify="space-between" mb="xs">
@@ -140,7 +141,7 @@ function Frames(): JSX.Element {
 }
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hour12: false });
-const SHOWN_CHARACTERS = 300;
+const SHOWN_CHARACTERS = 240;
 
 /** Plain elements, drawn once per frame: at hundreds of frames a second a styled table would be the page's whole work. */
 const FrameRow = memo(function FrameRow({ tapped: { direction, at, frame } }: { readonly tapped: MonitoredFrame }): JSX.Element {
