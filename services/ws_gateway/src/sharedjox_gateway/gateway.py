@@ -23,6 +23,7 @@ from .connection.connection import Connection
 from .connection.entry import Entry
 from .connection.sending import choose_send
 from .counts import Counts
+from .figures import Figures
 from .handler import MessageHandler
 from .heartbeat import TICK_SECONDS, Heartbeat
 from .http.api import HttpApi
@@ -100,6 +101,7 @@ class Gateway:
         )
         self.callers = Callers(TrustedProxies(settings.trusted_proxies), limit=settings.max_connections_per_address)
         self.xhr = XhrSessions(lambda: self.redis.commander)
+        self.figures = Figures(self.stats, lambda: len(self.hub.connections), lambda: self.redis.commander, loop.time)
         self._app_connections: dict[str, int] = {}
         self.counts = Counts(self.hub, self.apps, self.redis, self.lease, self._app_connections)
         self.subscriptions.on_members = self.counts.mark
@@ -141,6 +143,7 @@ class Gateway:
         for connection in list(self.hub.connections.values()):
             connection.abort()
         self.counts.retire()
+        self.figures.retire()
         await self.lease.resign()
         await self.redis.aclose()
         self._collector.uninstall()
@@ -156,6 +159,7 @@ class Gateway:
             self.users.tick()
             self.subscriptions.confirmations.tick()
             self.xhr.tick()
+            self.figures.tick()
             ticks += 1
             if ticks % SWEEP_TICKS == 0:
                 self.subscriptions.sweep()
