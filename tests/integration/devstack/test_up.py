@@ -48,7 +48,11 @@ class Run:
         return self.process.log_text
 
     def start(self) -> None:
-        self.process.start()
+        inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests under nohup would hand on that it is ignored
+        try:
+            self.process.start()
+        finally:
+            signal.signal(signal.SIGHUP, inherited)
         eventually_sync(self.is_ready, 90, what="ready")
 
     def is_ready(self) -> bool:

@@ -219,7 +219,7 @@ class Stack:
         lines = [
             "",
             f"  web app      {api}/" if "WEB_DIST_DIR" in env else "  web app      not built",
-            f"  REST API     {api}/api   (documentation {api}/docs)",
+            f"  REST API     {api}/api   (documentation {api}/api/docs)",
             f"  WebSocket    ws://{gateway}/app/{env.get('REVERB_APP_KEY', DEFAULT_APP_KEY)}   (two gateway processes)",
             f"  metrics      {api}/metrics, " + ", ".join(f"http://127.0.0.1:{port}/metrics" for port in metrics),
             f"  Postgres     {_without_password(env['DATABASE_URL'])}",
