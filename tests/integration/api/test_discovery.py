@@ -9,7 +9,8 @@ import pytest
 from sharedjox_marketplace.database import create_engine
 from sharedjox_marketplace.jobs.discovery import WINDOW, JobFilter, list_jobs
 from sharedjox_marketplace.jobs.rules import JobStatus
-from sqlalchemy import event, text
+from sharedjox_marketplace.prepared import driver_of
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.support.databases import Databases
@@ -114,17 +115,14 @@ async def test_pages_are_what_the_filter_means(many_jobs: str, name: str) -> Non
 async def test_no_plan_reads_the_whole_table(many_jobs: str, name: str) -> None:
     """Every statement that discovery runs is explained; none scans the table, none looks at more rows than it may."""
     engine = create_engine(many_jobs)
-    seen: list[tuple[str, object]] = []
-    event.listen(
-        engine.sync_engine,
-        "before_cursor_execute",
-        lambda _connection, _cursor, statement, parameters, *_rest: seen.append((statement, parameters)),
-    )
     async with engine.connect() as connection:
-        await list_jobs(connection, FILTERS[name], before_id=None, limit=20)
-        for statement, parameters in list(seen):
-            raw = await connection.get_raw_connection()
-            rows = await raw.driver_connection.fetch(f"EXPLAIN ANALYZE {statement}", *parameters)  # type: ignore[union-attr, misc]  # asyncpg's own connection
+        driver = driver_of(connection)
+        seen: list[tuple[str, list[object]]] = []
+        with driver.query_logger(lambda record: seen.append((record.query, list(record.args)))):
+            await list_jobs(connection, FILTERS[name], before_id=None, limit=20)
+        seen = [(statement, arguments) for statement, arguments in seen if "jobs" in statement]
+        for statement, arguments in seen:
+            rows = await driver.fetch(f"EXPLAIN ANALYZE {statement}", *arguments)
             plan = "\n".join(row[0] for row in rows)
             assert "Seq Scan on jobs" not in plan, plan
     assert 1 <= len(seen) <= 3

@@ -9,7 +9,6 @@ import msgspec
 
 _T = TypeVar("_T")
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
-_CENT: Final = Decimal("0.01")
 
 
 def encode_json(value: Any) -> bytes:
@@ -29,7 +28,7 @@ def decode_json(data: bytes | str, kind: type[_T]) -> _T:
 
 def money_from_cents(cents: int) -> Decimal:
     """Cents to a decimal with two digits: 14500 -> 145.00. JSON shows it as a number."""
-    return (Decimal(cents) * _CENT).quantize(_CENT)
+    return Decimal(cents).scaleb(-2)
 
 
 def cents_from_money(amount: Decimal) -> int:

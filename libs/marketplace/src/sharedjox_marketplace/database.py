@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import asyncpg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -63,25 +64,39 @@ def create_engine(
     )
 
 
-def sqlstate(error: DBAPIError) -> str | None:
+DATABASE_ERRORS: Final = (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""What statements raise: through SQLAlchemy, or from asyncpg directly."""
+
+
+def _driver_error(error: BaseException) -> BaseException | None:
+    """Asyncpg's own error, whatever it is wrapped in."""
+    if not isinstance(error, DBAPIError):
+        return error
+    return getattr(error.orig, "__cause__", None) or error.orig
+
+
+def sqlstate(error: BaseException) -> str | None:
     """The five characters that Postgres gives the error; None when it never got that far."""
-    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+    state = getattr(_driver_error(error), "sqlstate", None)
     return state if isinstance(state, str) else None
 
 
-def constraint_name(error: DBAPIError) -> str | None:
+def constraint_name(error: BaseException) -> str | None:
     """The violated constraint's name."""
-    cause = getattr(error.orig, "__cause__", None)
-    name = getattr(cause, "constraint_name", None)
+    name = getattr(_driver_error(error), "constraint_name", None)
     return name if isinstance(name, str) else None
 
 
-def is_worth_another_try(error: DBAPIError) -> bool:
+def is_worth_another_try(error: BaseException) -> bool:
     """Whether the transaction lost a race (serialization, deadlock, lock time-out) and did nothing."""
     return sqlstate(error) in RETRYABLE
 
 
-def is_database_away(error: DBAPIError) -> bool:
+def is_database_away(error: BaseException) -> bool:
     """Whether the server could not be reached, is shutting down or cut the connection."""
+    if not isinstance(error, DATABASE_ERRORS):
+        return False
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
     state = sqlstate(error)
-    return error.connection_invalidated or state is None or state[:2] in ("08", "57") or state == "53300"
+    return state is None or state[:2] in ("08", "57") or state == "53300"

@@ -8,19 +8,22 @@ not keep state between runs.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+import asyncpg
+from asyncpg.transaction import Transaction
 from sharedjox_contracts.events import Payload
 from sharedjox_kit.clock import Clock, SystemClock
 from sharedjox_outbox.writer import OutboxEvent, append
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from .context import NO_REQUEST, RequestContext
-from .database import is_worth_another_try
+from .database import DATABASE_ERRORS, is_worth_another_try
+from .prepared import driver_of
 
 MAX_ATTEMPTS: Final = 5
 FIRST_PAUSE_SECONDS: Final = 0.005
@@ -29,12 +32,18 @@ _Result = TypeVar("_Result")
 
 
 class UnitOfWork:
-    """The transaction an action runs in. Actions use `session`, `now` and `record`; they never commit."""
+    """The transaction an action runs in. Actions use `session`, `now` and `record`; they never commit.
 
-    __slots__ = ("context", "events", "now", "session")
+    `connection` is the session's own, for prepared statements.
+    """
 
-    def __init__(self, session: AsyncSession, *, now: dt.datetime, context: RequestContext) -> None:
+    __slots__ = ("connection", "context", "events", "now", "session")
+
+    def __init__(
+        self, session: AsyncSession, connection: AsyncConnection, *, now: dt.datetime, context: RequestContext
+    ) -> None:
         self.session = session
+        self.connection = connection
         self.now = now
         self.context = context
         self.events: list[OutboxEvent] = []
@@ -65,7 +74,8 @@ class Transactor:
     def __init__(
         self, engine: AsyncEngine, *, clock: Clock | None = None, on_commit: Callable[[], None] = _nothing
     ) -> None:
-        self._engine = engine
+        # We begin and commit ourselves, so that SQLAlchemy's statements and asyncpg's own share one transaction.
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._clock = clock or SystemClock()
         self._on_commit = on_commit
 
@@ -74,7 +84,7 @@ class Transactor:
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
                 return await self._once(work, context)
-            except DBAPIError as error:
+            except DATABASE_ERRORS as error:
                 if attempt == MAX_ATTEMPTS or not is_worth_another_try(error):
                     raise
             # Full jitter: those who collided must not meet again.
@@ -83,12 +93,39 @@ class Transactor:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _once(self, work: Work[_Result], context: RequestContext) -> _Result:
-        async with AsyncSession(self._engine, expire_on_commit=False, autoflush=False) as session:
-            unit = UnitOfWork(session, now=self._clock.now(), context=context)
-            result = await work(unit)
-            await session.flush()
-            appended = await append(session, unit.events)
-            await session.commit()
+        async with self._engine.connect() as connection:
+            transaction = driver_of(connection).transaction()
+            await transaction.start()
+            try:
+                async with AsyncSession(connection, expire_on_commit=False, autoflush=False) as session:
+                    unit = UnitOfWork(session, connection, now=self._clock.now(), context=context)
+                    result = await work(unit)
+                    await session.flush()
+                    appended = await append(connection, unit.events)
+            except BaseException:
+                await _roll_back(connection, transaction)
+                raise
+            try:
+                await transaction.commit()
+            except BaseException:
+                await _drop_unless_clean(connection)
+                raise
         if appended:
             self._on_commit()
         return result
+
+
+async def _roll_back(connection: AsyncConnection, transaction: Transaction) -> None:
+    """Leave the connection clean for the next one, or do not leave it at all."""
+    with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        await transaction.rollback()
+    await _drop_unless_clean(connection)
+
+
+async def _drop_unless_clean(connection: AsyncConnection) -> None:
+    """A refused commit leaves a usable connection; one that was cut or is still in a transaction is not used again."""
+    if connection.invalidated:
+        return
+    driver = driver_of(connection)
+    if driver.is_closed() or driver.is_in_transaction():
+        await connection.invalidate()

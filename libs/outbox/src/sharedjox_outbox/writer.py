@@ -44,20 +44,23 @@ def _lock_number(channel: str) -> int:
     return zlib.crc32(channel.encode()) - 2**31  # a signed 32-bit integer, as pg_advisory_xact_lock(int, int) wants
 
 
-_LOCK = text("SELECT pg_advisory_xact_lock(:namespace, number) FROM unnest(CAST(:numbers AS integer[])) AS number")
-# One statement for all rows: transactions hold their channels' locks no longer than they must. Identities are given
-# in the order of the sorted rows.
-_INSERT = text(
-    "INSERT INTO outbox_messages"
+# One statement for locks and rows: transactions hold their channels' locks no longer than they must. Identities are
+# given while the rows come out of the sort, and the sort has asked for the locks first.
+_APPEND = text(
+    "WITH locked AS MATERIALIZED ("
+    " SELECT count(pg_advisory_xact_lock(:namespace, number)) AS channels"
+    " FROM unnest(CAST(:numbers AS integer[])) AS number"
+    ")"
+    " INSERT INTO outbox_messages"
     " (shard, event_id, channel, event_name, payload, except_socket_id, request_id, traceparent)"
     " SELECT shard, event_id, channel, event_name, CAST(payload AS jsonb), except_socket_id, request_id, traceparent"
-    " FROM unnest("
+    " FROM locked, unnest("
     "CAST(:shards AS smallint[]), CAST(:event_ids AS uuid[]), CAST(:channels AS text[]), CAST(:event_names AS text[]),"
     " CAST(:payloads AS text[]), CAST(:except_socket_ids AS text[]), CAST(:request_ids AS text[]),"
     " CAST(:traceparents AS text[])"
     ") WITH ORDINALITY AS row (shard, event_id, channel, event_name, payload, except_socket_id, request_id,"
     " traceparent, position)"
-    " ORDER BY position"
+    " WHERE locked.channels > 0 ORDER BY position"
 )
 
 
@@ -70,10 +73,11 @@ async def append(connection: AsyncConnection | AsyncSession, events: Sequence[Ou
     if not rows:
         return 0
     numbers = sorted({_lock_number(channel) for _, channel in rows})
-    await connection.execute(_LOCK, {"namespace": _LOCK_NAMESPACE, "numbers": numbers})
     await connection.execute(
-        _INSERT,
+        _APPEND,
         {
+            "namespace": _LOCK_NAMESPACE,
+            "numbers": numbers,
             "shards": [shard_of(channel) for _, channel in rows],
             "event_ids": [event.event_id for event, _ in rows],
             "channels": [channel for _, channel in rows],

@@ -27,6 +27,7 @@ TASK_EXPIRES_SECONDS: Final = 60
 """A ring that nobody heard for a minute is worthless: by then the sweep has done its work."""
 FIRST_PAUSE_SECONDS: Final = 0.05
 LONGEST_PAUSE_SECONDS: Final = 1.0
+TASK_EVERY_SECONDS: Final = 0.02
 CLOSE_SECONDS: Final = 2.0
 
 
@@ -50,6 +51,8 @@ class Doorbell:
         self._is_wanted = False
         self._is_closing = False
         self._is_busy = False
+        self._owes_task = False
+        self._next_task_at = 0.0
         self._since = 0.0
         self._rings = Counter("sharedjox_api_doorbell_rings_total", "Rings by outcome.", ["outcome"], registry=registry)
         self._seconds = Histogram(
@@ -62,7 +65,7 @@ class Doorbell:
     @property
     def is_ringing(self) -> bool:
         """Whether a ring is wanted and not done yet."""
-        return self._is_wanted or self._is_busy
+        return self._is_wanted or self._is_busy or self._owes_task
 
     def ring(self) -> None:
         """Something was committed. Never waits, never fails."""
@@ -89,12 +92,8 @@ class Doorbell:
     async def _run(self) -> None:
         pause = FIRST_PAUSE_SECONDS
         while self._is_wanted or not self._is_closing:
-            if not self._is_wanted:
-                await self._wake.wait()
-                self._wake.clear()
+            if not self._is_wanted and not await self._woken():
                 continue
-            self._is_wanted, self._is_busy = False, True
-            since = self._since
             try:
                 await self._ring_once()
             except (RedisError, OSError, TimeoutError) as error:
@@ -105,16 +104,35 @@ class Doorbell:
                 self._is_wanted = True
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-                continue
-            finally:
-                self._is_busy = False
-            pause = FIRST_PAUSE_SECONDS
-            self._rings.labels("rung").inc()
-            self._seconds.observe(time.perf_counter() - since)
-            await asyncio.sleep(QUIET_SECONDS)
+            else:
+                pause = FIRST_PAUSE_SECONDS
+                await asyncio.sleep(QUIET_SECONDS)
+
+    async def _woken(self) -> bool:
+        """Wait until there is something to do: a ring is wanted, or a task is owed and may be enqueued now."""
+        due_in = max(0.0, self._next_task_at - time.monotonic()) if self._owes_task else None
+        try:
+            async with asyncio.timeout(due_in):
+                await self._wake.wait()
+        except TimeoutError:
+            return True
+        self._wake.clear()
+        return self._is_wanted
 
     async def _ring_once(self) -> None:
-        # The wake-up first: a worker that hears it relays at once. The task, three round trips later, is for the case
-        # that nobody heard it.
-        await self._arq.publish(WAKE_TOPIC, b"1")
-        await self._arq.enqueue_job(RELAY_TASK, _expires=TASK_EXPIRES_SECONDS)
+        is_ring, since = self._is_wanted, self._since
+        self._is_wanted, self._is_busy = False, True
+        try:
+            # The wake-up first: a worker that hears it relays at once. The task, three round trips later, is for the
+            # case that nobody heard it; under load one serves many rings.
+            if is_ring:
+                self._owes_task = True
+                await self._arq.publish(WAKE_TOPIC, b"1")
+            if self._owes_task and time.monotonic() >= self._next_task_at:
+                await self._arq.enqueue_job(RELAY_TASK, _expires=TASK_EXPIRES_SECONDS)
+                self._owes_task, self._next_task_at = False, time.monotonic() + TASK_EVERY_SECONDS
+        finally:
+            self._is_busy = False
+        if is_ring:
+            self._rings.labels("rung").inc()
+            self._seconds.observe(time.perf_counter() - since)

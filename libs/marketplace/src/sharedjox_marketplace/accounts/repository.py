@@ -11,12 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from sharedjox_marketplace.context import Actor
 from sharedjox_marketplace.orm import Record, columns_of
+from sharedjox_marketplace.prepared import Prepared
 
 from .model import Session, User
 from .rules import Role, normalize_email
 
 # Statements of hot paths are built once: building one costs about as much as Postgres takes to answer it.
-_ACTOR: Final = (
+_ACTOR: Final = Prepared(
     select(User.id, User.role, User.name, User.skills)
     .join(Session, Session.user_id == User.id)
     .where(Session.id == bindparam("session_id"), Session.revoked_at.is_(None), Session.expires_at > bindparam("now"))
@@ -57,14 +58,13 @@ async def find_user_by_email(session: AsyncSession, email: str) -> User | None:
     return found.scalar_one_or_none()
 
 
-async def find_actor(
-    connection: AsyncConnection | AsyncSession, session_id: uuid.UUID, now: dt.datetime
-) -> Actor | None:
+async def find_actor(connection: AsyncConnection, session_id: uuid.UUID, now: dt.datetime) -> Actor | None:
     """The user of a live log-in session; None when it ended. One query, run for every request with a token."""
-    row = (await connection.execute(_ACTOR, {"session_id": session_id, "now": now})).one_or_none()
+    row = await _ACTOR.first(connection, session_id=session_id, now=now)
     if row is None:
         return None
-    return Actor(row.id, Role(row.role), row.name, frozenset(row.skills), str(session_id))
+    user_id, role, name, skills = row
+    return Actor(user_id, Role(role), name, frozenset(skills), str(session_id))
 
 
 async def list_sessions(connection: AsyncConnection, user_id: int, now: dt.datetime) -> list[SessionRecord]:

@@ -23,7 +23,7 @@ from sharedjox_marketplace.wallet.rules import TransactionType, split_fee
 
 from .errors import BudgetRangeError
 from .model import Job
-from .repository import lock_job
+from .repository import JobRecord, add_job, lock_job
 from .rules import FREES_THE_HOLD, NEUTRAL_MATCH_SCORE, JobStatus, match_score
 
 
@@ -47,27 +47,23 @@ class PostJobAction:
     required_skills: list[str]
     estimated_duration: int
 
-    async def __call__(self, unit: UnitOfWork) -> Job:
+    async def __call__(self, unit: UnitOfWork) -> JobRecord:
         """Raises: NotAllowedError for others than clients, BudgetRangeError."""
         if self.actor.role is not Role.CLIENT:
             raise NotAllowedError("only clients post jobs")
         if self.budget_min_cents > self.budget_max_cents:
             raise BudgetRangeError("budgetMin must not be above budgetMax")
-        job = Job(
+        job = await add_job(
+            unit.connection,
             client_id=self.actor.id,
             title=self.title,
             description=self.description,
             budget_min_cents=self.budget_min_cents,
             budget_max_cents=self.budget_max_cents,
-            status=JobStatus.ACTIVE.value,
             required_skills=normalize_skills(self.required_skills),
             estimated_duration=self.estimated_duration,
-            deliverables=[],
-            created_at=unit.now,
-            updated_at=unit.now,
+            now=unit.now,
         )
-        unit.session.add(job)
-        await unit.session.flush()
         unit.record(_posted(job, unit.now), JOBS_DISCOVERY)
         return job
 
@@ -175,21 +171,19 @@ class UpdateJobStatusAction:
         agreed_cents = job.agreed_cents or 0
         split = split_fee(agreed_cents, self.terms.fee_percent)
         await add_transaction(
-            unit.session,
+            unit,
             user_id=freelancer_id,
             kind=TransactionType.JOB_EARNING,
             amount_cents=split.earning_cents,
-            now=unit.now,
             job_id=job.id,
             pending=True,
             release_at=unit.now + self.terms.release_after,
         )
         await add_transaction(
-            unit.session,
+            unit,
             user_id=job.client_id,
             kind=TransactionType.JOB_PAYMENT,
             amount_cents=agreed_cents,
-            now=unit.now,
             job_id=job.id,
             pending=True,
         )
@@ -212,7 +206,7 @@ _STATUS_NEWS: Final = {
 }
 
 
-def _posted(job: Job, now: dt.datetime) -> events.JobPosted:
+def _posted(job: JobRecord, now: dt.datetime) -> events.JobPosted:
     return events.JobPosted(
         job=events.PostedJob(
             id=job.id,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from sharedjox_marketplace.orm import Record, columns_of
+from sharedjox_marketplace.prepared import Prepared
 
 from .errors import JobNotFoundError
 from .model import Job
+from .rules import JobStatus
 
 
 class JobRecord(Record, frozen=True):
@@ -36,7 +38,28 @@ class JobRecord(Record, frozen=True):
 
 
 _RECORD: Final = select(*columns_of(JobRecord, Job))
-_BY_ID: Final = _RECORD.where(Job.id == bindparam("job_id"))
+_BY_ID: Final = Prepared(_RECORD.where(Job.id == bindparam("job_id")))
+_ADD: Final = Prepared(
+    insert(Job)
+    .values(
+        {
+            name: bindparam(name)
+            for name in (
+                "client_id",
+                "title",
+                "description",
+                "budget_min_cents",
+                "budget_max_cents",
+                "status",
+                "required_skills",
+                "estimated_duration",
+                "created_at",
+                "updated_at",
+            )
+        }
+    )
+    .returning(*columns_of(JobRecord, Job))
+)
 _LOCKED: Final = select(Job).where(Job.id == bindparam("job_id")).with_for_update()
 
 
@@ -50,7 +73,39 @@ async def lock_job(session: AsyncSession, job_id: int) -> Job:
 
 async def find_job(connection: AsyncConnection, job_id: int) -> JobRecord:
     """The job as committed. Raises: JobNotFoundError."""
-    row = (await connection.execute(_BY_ID, {"job_id": job_id})).one_or_none()
+    row = await _BY_ID.first(connection, job_id=job_id)
     if row is None:
         raise JobNotFoundError(f"there is no job {job_id}")
+    return JobRecord(*row)
+
+
+async def add_job(
+    connection: AsyncConnection,
+    *,
+    client_id: int,
+    title: str,
+    description: str,
+    budget_min_cents: int,
+    budget_max_cents: int,
+    required_skills: list[str],
+    estimated_duration: int,
+    now: dt.datetime,
+) -> JobRecord:
+    """Insert an active job."""
+    row = await _ADD.first(
+        connection,
+        client_id=client_id,
+        title=title,
+        description=description,
+        budget_min_cents=budget_min_cents,
+        budget_max_cents=budget_max_cents,
+        status=JobStatus.ACTIVE.value,
+        required_skills=required_skills,
+        estimated_duration=estimated_duration,
+        created_at=now,
+        updated_at=now,
+    )
+    if row is None:
+        msg = "INSERT … RETURNING gave no row"
+        raise RuntimeError(msg)
     return JobRecord(*row)

@@ -7,11 +7,12 @@ from typing import ClassVar, Final
 
 from sharedjox_contracts.channels import private_user
 from sharedjox_contracts.events import NotificationCreated
-from sqlalchemy import delete, insert, update
+from sqlalchemy import bindparam, delete, insert, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from sharedjox_marketplace.context import Actor
 from sharedjox_marketplace.errors import DomainError, ErrorKind
+from sharedjox_marketplace.prepared import Prepared
 from sharedjox_marketplace.unit_of_work import UnitOfWork
 
 from .model import Notification, PushSubscription
@@ -33,27 +34,23 @@ class PushSubscriptionNotFoundError(DomainError):
     title = "No such push subscription"
 
 
-_ADD: Final = insert(Notification.__table__).returning(Notification.id)  # type: ignore[arg-type]  # declared as FromClause
+_ADD: Final = Prepared(
+    insert(Notification)
+    .values({name: bindparam(name) for name in ("user_id", "type", "title", "body", "job_id", "created_at")})
+    .returning(Notification.id)
+)
 
 
 async def notify(
     unit: UnitOfWork, user_id: int, *, kind: str, title: str, body: str, job_id: int | None = None
 ) -> None:
     """Store a notification in the running transaction and record its event."""
-    inserted = await unit.session.execute(
-        _ADD,
-        {
-            "user_id": user_id,
-            "type": kind,
-            "title": title,
-            "body": body,
-            "job_id": job_id,
-            "created_at": unit.now,
-        },
+    notification_id: int = await _ADD.value(
+        unit.connection, user_id=user_id, type=kind, title=title, body=body, job_id=job_id, created_at=unit.now
     )
     unit.record(
         NotificationCreated(
-            id=inserted.scalar_one(),
+            id=notification_id,
             user_id=user_id,
             type=kind,
             title=title,

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from sharedjox_marketplace.orm import BIGINT_MAX, Record, columns_of
+from sharedjox_marketplace.prepared import Prepared
 
 from .model import Notification, PushSubscription
 
@@ -27,23 +28,22 @@ class NotificationRecord(Record, frozen=True):
     read_at: dt.datetime | None
 
 
-_NOTIFICATION: Final = (
+_NEWEST: Final = (
     select(*columns_of(NotificationRecord, Notification))
     .where(Notification.user_id == bindparam("user_id"), Notification.id < bindparam("before_id"))
     .order_by(Notification.id.desc())
     .limit(bindparam("wanted"))
 )
-_UNREAD: Final = _NOTIFICATION.where(Notification.read_at.is_(None))
+_ALL: Final = Prepared(_NEWEST)
+_UNREAD: Final = Prepared(_NEWEST.where(Notification.read_at.is_(None)))
 
 
 async def list_notifications(
     connection: AsyncConnection, user_id: int, *, before_id: int | None, limit: int, unread_only: bool = False
 ) -> list[NotificationRecord]:
     """A user's notifications, newest first, with ids below `before_id`; one more than `limit` tells of a next page."""
-    rows = await connection.execute(
-        _UNREAD if unread_only else _NOTIFICATION,
-        {"user_id": user_id, "before_id": before_id or BIGINT_MAX, "wanted": limit + 1},
-    )
+    statement = _UNREAD if unread_only else _ALL
+    rows = await statement.all(connection, user_id=user_id, before_id=before_id or BIGINT_MAX, wanted=limit + 1)
     return [NotificationRecord(*row) for row in rows]
 
 

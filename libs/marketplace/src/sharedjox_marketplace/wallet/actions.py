@@ -21,7 +21,7 @@ from .errors import TransactionNotFoundError, TransactionNotPendingError
 from .holds import free_hold, move_between, record_wallet_updated, settle_hold
 from .ledger import lock_accounts, post
 from .model import Transaction
-from .repository import add_transaction, due_earnings
+from .repository import TransactionRecord, add_transaction, due_earnings
 from .rules import AccountKind, TransactionStatus, TransactionType
 
 _PAYMENT_TYPES: Final = (TransactionType.JOB_EARNING.value, TransactionType.JOB_PAYMENT.value)
@@ -34,7 +34,7 @@ class DepositAction:
     actor: Actor
     amount_cents: int
 
-    async def __call__(self, unit: UnitOfWork) -> Transaction:
+    async def __call__(self, unit: UnitOfWork) -> TransactionRecord:
         """Raises: NotAllowedError for operators, who have no use for a wallet."""
         _require_wallet_owner(self.actor)
         return await _add_pending(unit, self.actor.id, TransactionType.DEPOSIT, self.amount_cents)
@@ -47,10 +47,10 @@ class WithdrawAction:
     actor: Actor
     amount_cents: int
 
-    async def __call__(self, unit: UnitOfWork) -> Transaction:
+    async def __call__(self, unit: UnitOfWork) -> TransactionRecord:
         """Raises: InsufficientFundsError, NotAllowedError."""
         _require_wallet_owner(self.actor)
-        accounts = await lock_accounts(unit.session, [self.actor.id])
+        accounts = await lock_accounts(unit.connection, [self.actor.id])
         accounts.require_available(self.actor.id, self.amount_cents)
         added = await _add_pending(unit, self.actor.id, TransactionType.WITHDRAWAL, self.amount_cents)
         await move_between(
@@ -90,7 +90,7 @@ class ConfirmTransactionAction:
     async def _settle(self, unit: UnitOfWork, decided: Transaction) -> None:
         """A deposit comes in, a withdrawal goes out."""
         user_id, kind = decided.user_id or 0, TransactionType(decided.type)
-        accounts = await lock_accounts(unit.session, [user_id], AccountKind.EXTERNAL)
+        accounts = await lock_accounts(unit.connection, [user_id], AccountKind.EXTERNAL)
         incoming = kind is TransactionType.DEPOSIT
         await _decide(unit, decided, TransactionStatus.CONFIRMED, self.actor)
         await move_between(
@@ -133,7 +133,7 @@ class RejectTransactionAction:
     async def _call_off(self, unit: UnitOfWork, decided: Transaction) -> None:
         user_id, kind = decided.user_id or 0, TransactionType(decided.type)
         if kind is TransactionType.WITHDRAWAL:
-            accounts = await lock_accounts(unit.session, [user_id])
+            accounts = await lock_accounts(unit.connection, [user_id])
             await move_between(
                 unit,
                 accounts,
@@ -181,11 +181,17 @@ def _require_wallet_owner(actor: Actor) -> None:
         raise NotAllowedError("operators have no wallet")
 
 
-async def _add_pending(unit: UnitOfWork, user_id: int, kind: TransactionType, amount_cents: int) -> Transaction:
-    transaction_id = await add_transaction(
-        unit.session, user_id=user_id, kind=kind, amount_cents=amount_cents, now=unit.now, pending=True
+async def _add_pending(unit: UnitOfWork, user_id: int, kind: TransactionType, amount_cents: int) -> TransactionRecord:
+    transaction_id = await add_transaction(unit, user_id=user_id, kind=kind, amount_cents=amount_cents, pending=True)
+    return TransactionRecord(
+        id=transaction_id,
+        type=kind.value,
+        status=TransactionStatus.PENDING.value,
+        amount_cents=amount_cents,
+        job_id=None,
+        created_at=unit.now,
+        confirmed_at=None,
     )
-    return await unit.session.get_one(Transaction, transaction_id)
 
 
 async def _lock_decidable(unit: UnitOfWork, transaction_id: int, actor: Actor | None) -> tuple[Transaction, Job | None]:
@@ -247,19 +253,18 @@ async def _pay_job(unit: UnitOfWork, job: Job, actor: Actor | None) -> None:
     earning, payment = sides[TransactionType.JOB_EARNING], sides[TransactionType.JOB_PAYMENT]
     client_id, freelancer_id = job.client_id, earning.user_id or 0
     await settle_hold(unit, job.id)
-    accounts = await lock_accounts(unit.session, [client_id, freelancer_id], AccountKind.PLATFORM)
+    accounts = await lock_accounts(unit.connection, [client_id, freelancer_id], AccountKind.PLATFORM)
     fee_cents = payment.amount_cents - earning.amount_cents
     if fee_cents:
         await add_transaction(
-            unit.session,
+            unit,
             user_id=None,
             kind=TransactionType.PLATFORM_FEE,
             amount_cents=fee_cents,
-            now=unit.now,
             job_id=job.id,
         )
     await post(
-        unit.session,
+        unit.connection,
         accounts,
         transaction_id=earning.id,
         now=unit.now,

@@ -44,7 +44,7 @@ async def move_between(
         accounts.id_of(kind, None if kind is AccountKind.EXTERNAL else user_id): sign * amount_cents
         for kind, sign in ((source, -1), (target, 1))
     }
-    await post(unit.session, accounts, transaction_id=transaction_id, now=unit.now, entries=entries)
+    await post(unit.connection, accounts, transaction_id=transaction_id, now=unit.now, entries=entries)
 
 
 async def hold_for_job(unit: UnitOfWork, *, client_id: int, job_id: int, amount_cents: int) -> None:
@@ -52,10 +52,10 @@ async def hold_for_job(unit: UnitOfWork, *, client_id: int, job_id: int, amount_
 
     The job's row is locked by the caller; the database admits one open hold per job.
     """
-    accounts = await lock_accounts(unit.session, [client_id])
+    accounts = await lock_accounts(unit.connection, [client_id])
     accounts.require_available(client_id, amount_cents)
     await post_new(
-        unit.session,
+        unit.connection,
         accounts,
         user_id=client_id,
         kind=TransactionType.HOLD,
@@ -86,9 +86,9 @@ async def settle_hold(unit: UnitOfWork, job_id: int) -> int:
 async def free_hold(unit: UnitOfWork, *, client_id: int, job_id: int) -> None:
     """Give the held amount back to the client's available balance."""
     amount_cents = await settle_hold(unit, job_id)
-    accounts = await lock_accounts(unit.session, [client_id])
+    accounts = await lock_accounts(unit.connection, [client_id])
     await post_new(
-        unit.session,
+        unit.connection,
         accounts,
         user_id=client_id,
         kind=TransactionType.RELEASE,

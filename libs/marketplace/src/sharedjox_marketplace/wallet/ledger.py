@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import ARRAY, BigInteger, DateTime, TextClause, any_, bindparam, or_, select, text
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
+import asyncpg
+from sqlalchemy import ARRAY, BigInteger, DateTime, any_, bindparam, or_, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sharedjox_marketplace.database import constraint_name
+from sharedjox_marketplace.prepared import Prepared
 
 from .errors import InsufficientFundsError
 from .model import EXTERNAL_ACCOUNT_ID, PLATFORM_ACCOUNT_ID, LedgerAccount
@@ -72,7 +73,7 @@ def insufficient_funds() -> InsufficientFundsError:
     return InsufficientFundsError("the wallet's available balance does not cover this amount")
 
 
-_LOCK: Final = (
+_LOCK: Final = Prepared(
     select(LedgerAccount.id, LedgerAccount.user_id, LedgerAccount.kind, LedgerAccount.balance_cents)
     .where(
         or_(
@@ -85,15 +86,17 @@ _LOCK: Final = (
 )
 
 
-async def lock_accounts(session: AsyncSession, user_ids: Iterable[int], *system: AccountKind) -> LockedAccounts:
+async def lock_accounts(connection: AsyncConnection, user_ids: Iterable[int], *system: AccountKind) -> LockedAccounts:
     """Lock the wallets of `user_ids`, and the platform's accounts named, by ascending id."""
     system_ids = [
         EXTERNAL_ACCOUNT_ID if kind is AccountKind.EXTERNAL else PLATFORM_ACCOUNT_ID
         for kind in system
         if kind in (AccountKind.EXTERNAL, AccountKind.PLATFORM)
     ]
-    rows = await session.execute(_LOCK, {"user_ids": list(user_ids), "system_ids": system_ids})
-    return LockedAccounts({(row.user_id, AccountKind(row.kind)): (row.id, row.balance_cents) for row in rows})
+    rows = await _LOCK.all(connection, user_ids=list(user_ids), system_ids=system_ids)
+    return LockedAccounts(
+        {(user_id, AccountKind(kind)): (account_id, cents) for account_id, user_id, kind, cents in rows}
+    )
 
 
 _POSTED: Final = (
@@ -110,23 +113,27 @@ _TYPES: Final = (
     bindparam("accounts", type_=ARRAY(BigInteger)),
     bindparam("amounts", type_=ARRAY(BigInteger)),
 )
-_POST: Final = text(
-    "WITH transfer AS ("  # noqa: S608 - put together from constants
-    " INSERT INTO ledger_transfers (transaction_id, created_at) VALUES (:transaction_id, :now) RETURNING id"
-    f"), {_POSTED}"
-).bindparams(*_TYPES)
-_POST_NEW: Final = text(
-    "WITH transaction AS ("  # noqa: S608 - put together from constants
-    " INSERT INTO transactions (user_id, type, status, amount_cents, job_id, created_at, confirmed_at, settled_at)"
-    " VALUES (:user_id, :type, 'confirmed', :amount_cents, :job_id, :now, :now, :settled_at) RETURNING id"
-    "), transfer AS ("
-    " INSERT INTO ledger_transfers (transaction_id, created_at) SELECT id, :now FROM transaction RETURNING id"
-    f"), {_POSTED}"
-).bindparams(*_TYPES, bindparam("settled_at", type_=DateTime(timezone=True)))
+_POST: Final = Prepared(
+    text(
+        "WITH transfer AS ("  # noqa: S608 - put together from constants
+        " INSERT INTO ledger_transfers (transaction_id, created_at) VALUES (:transaction_id, :now) RETURNING id"
+        f"), {_POSTED}"
+    ).bindparams(*_TYPES)
+)
+_POST_NEW: Final = Prepared(
+    text(
+        "WITH transaction AS ("  # noqa: S608 - put together from constants
+        " INSERT INTO transactions (user_id, type, status, amount_cents, job_id, created_at, confirmed_at, settled_at)"
+        " VALUES (:user_id, :type, 'confirmed', :amount_cents, :job_id, :now, :now, :settled_at) RETURNING id"
+        "), transfer AS ("
+        " INSERT INTO ledger_transfers (transaction_id, created_at) SELECT id, :now FROM transaction RETURNING id"
+        f"), {_POSTED}"
+    ).bindparams(*_TYPES, bindparam("settled_at", type_=DateTime(timezone=True)))
+)
 
 
 async def post(
-    session: AsyncSession,
+    connection: AsyncConnection,
     accounts: LockedAccounts,
     *,
     transaction_id: int,
@@ -137,11 +144,11 @@ async def post(
 
     Raises: InsufficientFundsError when an account would fall below zero.
     """
-    await _post(session, accounts, _POST, entries, {"transaction_id": transaction_id, "now": now})
+    await _post(connection, accounts, _POST, entries, {"transaction_id": transaction_id, "now": now})
 
 
 async def post_new(
-    session: AsyncSession,
+    connection: AsyncConnection,
     accounts: LockedAccounts,
     *,
     user_id: int,
@@ -165,13 +172,13 @@ async def post_new(
         "now": now,
         "settled_at": None if kind is TransactionType.HOLD else now,
     }
-    await _post(session, accounts, _POST_NEW, entries, values)
+    await _post(connection, accounts, _POST_NEW, entries, values)
 
 
 async def _post(
-    session: AsyncSession,
+    connection: AsyncConnection,
     accounts: LockedAccounts,
-    statement: TextClause,
+    statement: Prepared,
     entries: Mapping[int, int],
     values: Mapping[str, object],
 ) -> None:
@@ -180,9 +187,9 @@ async def _post(
         msg = f"a transfer has two sides and adds up to zero, not {entries}"
         raise ValueError(msg)
     try:
-        rows = await session.execute(statement, {**values, "accounts": list(moved), "amounts": list(moved.values())})
-    except IntegrityError as error:
+        rows = await statement.all(connection, **values, accounts=list(moved), amounts=list(moved.values()))
+    except asyncpg.CheckViolationError as error:
         if constraint_name(error) == _NOT_NEGATIVE:
             raise insufficient_funds() from error
         raise
-    accounts.apply([(row.account_id, row.balance_after_cents) for row in rows])
+    accounts.apply([(account_id, cents) for account_id, cents in rows])

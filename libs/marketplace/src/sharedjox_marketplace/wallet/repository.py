@@ -11,6 +11,8 @@ from sqlalchemy import bindparam, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from sharedjox_marketplace.orm import Record, columns_of
+from sharedjox_marketplace.prepared import Prepared
+from sharedjox_marketplace.unit_of_work import UnitOfWork
 
 from .ledger import Wallet
 from .model import LedgerAccount, Transaction
@@ -40,16 +42,34 @@ class TransactionRecord(Record, frozen=True):
 
 
 _TRANSACTION: Final = select(*columns_of(TransactionRecord, Transaction))
-_BALANCES: Final = select(LedgerAccount.kind, LedgerAccount.balance_cents).where(
-    LedgerAccount.user_id == bindparam("user_id")
+_BALANCES: Final = Prepared(
+    select(LedgerAccount.kind, LedgerAccount.balance_cents).where(LedgerAccount.user_id == bindparam("user_id"))
 )
-_ADD: Final = insert(Transaction.__table__).returning(Transaction.id)  # type: ignore[arg-type]  # declared as FromClause
+_ADD: Final = Prepared(
+    insert(Transaction)
+    .values(
+        {
+            name: bindparam(name)
+            for name in (
+                "user_id",
+                "type",
+                "status",
+                "amount_cents",
+                "job_id",
+                "created_at",
+                "confirmed_at",
+                "settled_at",
+                "release_at",
+            )
+        }
+    )
+    .returning(Transaction.id)
+)
 
 
 async def find_wallet(connection: AsyncConnection, user_id: int) -> Wallet:
     """A user's wallet as committed."""
-    rows = await connection.execute(_BALANCES, {"user_id": user_id})
-    balances = {row.kind: row.balance_cents for row in rows}
+    balances: dict[str, int] = {kind: cents for kind, cents in await _BALANCES.all(connection, user_id=user_id)}
     return Wallet(user_id, balances.get(AccountKind.AVAILABLE.value, 0), balances.get(AccountKind.HELD.value, 0))
 
 
@@ -80,34 +100,28 @@ async def list_transactions(
 
 
 async def add_transaction(
-    session: AsyncSession,
+    unit: UnitOfWork,
     *,
     user_id: int | None,
     kind: TransactionType,
     amount_cents: int,
-    now: dt.datetime,
     job_id: int | None = None,
     pending: bool = False,
     release_at: dt.datetime | None = None,
 ) -> int:
-    """Insert a transaction, confirmed unless `pending`; returns its id. A hold stays unsettled until it is ended."""
-    status = TransactionStatus.PENDING if pending else TransactionStatus.CONFIRMED
-    settled = not pending and kind is not TransactionType.HOLD
-    added = await session.execute(
-        _ADD,
-        {
-            "user_id": user_id,
-            "type": kind.value,
-            "status": status.value,
-            "amount_cents": amount_cents,
-            "job_id": job_id,
-            "created_at": now,
-            "confirmed_at": None if pending else now,
-            "settled_at": now if settled else None,
-            "release_at": release_at,
-        },
+    """Insert a transaction, confirmed unless `pending`; returns its id."""
+    transaction_id: int = await _ADD.value(
+        unit.connection,
+        user_id=user_id,
+        type=kind.value,
+        status=(TransactionStatus.PENDING if pending else TransactionStatus.CONFIRMED).value,
+        amount_cents=amount_cents,
+        job_id=job_id,
+        created_at=unit.now,
+        confirmed_at=None if pending else unit.now,
+        settled_at=None if pending else unit.now,
+        release_at=release_at,
     )
-    transaction_id: int = added.scalar_one()
     return transaction_id
 
 

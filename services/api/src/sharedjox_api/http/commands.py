@@ -52,7 +52,7 @@ class Command:
                 before = await idempotency.claim(unit.session, self._key, unit.now)
                 if before is not None:
                     return before, True
-            actor = await find_actor(unit.session, claims.session_id, unit.now)
+            actor = await find_actor(unit.connection, claims.session_id, unit.now)
             if actor is None or actor.id != claims.user_id:
                 raise InvalidTokenError("the session has ended; log in again")
             result = await build(actor)(unit)

@@ -11,7 +11,6 @@ from sharedjox_contracts.codec import encode_json
 from sharedjox_kit.logs import get_logger
 from sharedjox_marketplace.database import is_database_away, is_worth_another_try
 from sharedjox_marketplace.errors import DomainError, ErrorKind
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
@@ -65,8 +64,8 @@ def domain_response(error: DomainError) -> Response:
 
 def exception_response(error: Exception) -> Response:
     """The answer for anything else that a request ended in; what is our fault is logged."""
-    if isinstance(error, DBAPIError) and (is_database_away(error) or is_worth_another_try(error)):
-        _log.warning("request.database_unavailable", error=str(error.orig))
+    if is_database_away(error) or is_worth_another_try(error):
+        _log.warning("request.database_unavailable", error=str(error))
         return http_problem(UnavailableProblem("the database does not answer; try again", headers={"Retry-After": "1"}))
     if isinstance(error, PoolTimeoutError | ConnectionError | OSError | TimeoutError):
         _log.warning("request.unavailable", error=repr(error))

@@ -22,7 +22,7 @@ from sharedjox_marketplace.jobs.errors import (
     OfferOutsideBudgetError,
 )
 from sharedjox_marketplace.jobs.model import Job
-from sharedjox_marketplace.jobs.repository import find_job
+from sharedjox_marketplace.jobs.repository import JobRecord, find_job
 from sharedjox_marketplace.jobs.rules import JobStatus
 from sharedjox_marketplace.wallet.errors import InsufficientFundsError
 
@@ -46,18 +46,18 @@ from .schemas import (
 
 router = APIRouter(prefix="/api/jobs", tags=["jobs"], route_class=AuthenticatedRoute)
 
-_Build = Callable[[Actor], Action[Job]]
+_Build = Callable[[Actor], Action[Job] | Action[JobRecord]]
 
 
 async def _run(command: Command, build: _Build, status: int = 200) -> Response:
     """Run an action that answers with its job, shaped for whoever runs it."""
     asked_by: list[Actor] = []
 
-    def remember(actor: Actor) -> Action[Job]:
+    def remember(actor: Actor) -> Action[Job | JobRecord]:
         asked_by[:] = [actor]
         return build(actor)
 
-    def present(job: Job) -> StoredAnswer:
+    def present(job: Job | JobRecord) -> StoredAnswer:
         return stored(job_answer(job, asked_by[0]), status, etag=etag_of(job))
 
     return await command.run(remember, present)
