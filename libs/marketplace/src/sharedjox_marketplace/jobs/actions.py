@@ -23,7 +23,7 @@ from sharedjox_marketplace.wallet.rules import TransactionType, split_fee
 
 from .errors import BudgetRangeError
 from .model import Job
-from .repository import JobRecord, add_job, lock_job
+from .repository import JobRecord, add_job, lock_job, save_job
 from .rules import FREES_THE_HOLD, NEUTRAL_MATCH_SCORE, JobStatus, match_score
 
 
@@ -84,9 +84,10 @@ class ClaimJobAction:
         """Raises: JobNotFoundError, JobAlreadyClaimedError, JobNotActiveError, InsufficientFundsError, and others."""
         if self.actor.role is not Role.FREELANCER:
             raise NotAllowedError("only freelancers claim jobs")
-        job = await lock_job(unit.session, self.job_id)
+        job = await lock_job(unit.connection, self.job_id)
         require_version(job, self.expected_version)
         agreed_cents = job.claim(by=self.actor.id, at=unit.now, offer_cents=self.offer_cents)
+        await save_job(unit.connection, job)
         await hold_for_job(unit, client_id=job.client_id, job_id=job.id, amount_cents=agreed_cents)
         unit.record(
             events.JobClaimed(
@@ -125,10 +126,11 @@ class UpdateJobStatusAction:
 
     async def __call__(self, unit: UnitOfWork) -> Job:
         """Raises: JobNotFoundError, NotAllowedError, InvalidTransitionError, StaleVersionError."""
-        job = await lock_job(unit.session, self.job_id)
+        job = await lock_job(unit.connection, self.job_id)
         require_version(job, self.expected_version)
         before, freelancer_id = job.state, job.claimed_by
         job.move(to=self.status, by=self.actor.id, at=unit.now, deliverables=self.deliverables)
+        await save_job(unit.connection, job)
         await self._move_money(unit, job, freelancer_id)
         unit.record(
             events.JobUpdated(

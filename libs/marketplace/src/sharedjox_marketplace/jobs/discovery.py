@@ -26,8 +26,8 @@ from .model import Job
 from .repository import JobRecord
 from .rules import JobStatus
 
-WINDOW: Final = 1500
-"""Rows looked at before the other way is taken, in some milliseconds. What fills no page here passes under 1.4 %."""
+WINDOW: Final = 3000
+"""Rows looked at before the other way is taken, in some milliseconds. What fills no page here passes under 0.7 %."""
 CANDIDATES: Final = 5000
 """Rows that are collected and sorted at most."""
 
@@ -65,6 +65,12 @@ _SCOPE: Final[dict[str, ColumnElement[bool]]] = {
     "before_id": Job.id < bindparam("before_id"),
 }
 """Conditions whose indexes have the order of ids, too."""
+_CHECKED_LAST: Final[dict[str, ColumnElement[bool]]] = _SCOPE | {
+    "status": Job.status.concat("") == bindparam("status"),
+    "before_id": Job.id + 0 < bindparam("before_id"),
+}
+"""The same, written so that no index serves them: marking half a million rows as active, only to meet them with the few
+that an inverted index finds, takes longer than looking at those few."""
 _SEARCH: Final[dict[str, ColumnElement[bool]]] = {
     "skills": Job.required_skills.contains(bindparam("skills")),
     "min_budget": Job.budget_max_cents >= bindparam("min_budget"),
@@ -127,7 +133,9 @@ def _collect(scope: frozenset[str], search: frozenset[str]) -> Prepared:
 
     The fence keeps the planner from walking again for the page's sake.
     """
-    conditions = [_SCOPE[name] for name in sorted(scope)] + [_SEARCH[name] for name in sorted(search)]
+    inverted = bool(search & {"skills", "words"})
+    conditions = [(_CHECKED_LAST if inverted else _SCOPE)[name] for name in sorted(scope)]
+    conditions += [_SEARCH[name] for name in sorted(search)]
     passing = select(Job.id).where(*conditions).limit(CANDIDATES + 1).cte("passing").prefix_with("MATERIALIZED")
     newest = select(passing.c.id).order_by(passing.c.id.desc()).limit(bindparam("wanted")).subquery("newest")
     return _count_and_ids(passing, newest)

@@ -76,8 +76,6 @@ class Job(Base):
         deferred_raiseload=True,
     )
 
-    __mapper_args__ = {"version_id_col": version, "eager_defaults": False}  # noqa: RUF012 - read by the mapper once
-
     @property
     def state(self) -> JobStatus:
         """The status as the rules know it."""

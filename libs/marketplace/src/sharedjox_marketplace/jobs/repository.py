@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from sqlalchemy import bindparam, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sharedjox_marketplace.errors import StaleVersionError
 from sharedjox_marketplace.orm import Record, columns_of
 from sharedjox_marketplace.prepared import Prepared
 
@@ -39,6 +40,7 @@ class JobRecord(Record, frozen=True):
 
 _RECORD: Final = select(*columns_of(JobRecord, Job))
 _BY_ID: Final = Prepared(_RECORD.where(Job.id == bindparam("job_id")))
+_CHANGING: Final = ("status", "claimed_by", "claimed_at", "agreed_cents", "deliverables", "updated_at")
 _ADD: Final = Prepared(
     insert(Job)
     .values(
@@ -60,15 +62,30 @@ _ADD: Final = Prepared(
     )
     .returning(*columns_of(JobRecord, Job))
 )
-_LOCKED: Final = select(Job).where(Job.id == bindparam("job_id")).with_for_update()
+_LOCKED: Final = Prepared(_RECORD.where(Job.id == bindparam("job_id")).with_for_update())
+_SAVE: Final = Prepared(
+    update(Job)
+    .where(Job.id == bindparam("job_id"), Job.version == bindparam("seen_version"))
+    .values({name: bindparam(name) for name in _CHANGING} | {"version": Job.version + 1})
+    .returning(Job.version)
+)
 
 
-async def lock_job(session: AsyncSession, job_id: int) -> Job:
+async def lock_job(connection: AsyncConnection, job_id: int) -> Job:
     """The job, locked until the transaction ends; two claimers queue here. Raises: JobNotFoundError."""
-    job = (await session.execute(_LOCKED, {"job_id": job_id})).scalar_one_or_none()
-    if job is None:
+    row = await _LOCKED.first(connection, job_id=job_id)
+    if row is None:
         raise JobNotFoundError(f"there is no job {job_id}")
-    return job
+    return Job(**dict(zip(JobRecord.__struct_fields__, row, strict=True)))
+
+
+async def save_job(connection: AsyncConnection, job: Job) -> None:
+    """Write what `Job`'s methods have changed; the version goes up. Raises: StaleVersionError."""
+    changed = {name: getattr(job, name) for name in _CHANGING}
+    version = await _SAVE.value(connection, job_id=job.id, seen_version=job.version, **changed)
+    if version is None:
+        raise StaleVersionError("the job has changed since it was read")
+    job.version = version
 
 
 async def find_job(connection: AsyncConnection, job_id: int) -> JobRecord:

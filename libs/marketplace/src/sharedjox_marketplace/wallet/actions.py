@@ -201,7 +201,7 @@ async def _lock_decidable(unit: UnitOfWork, transaction_id: int, actor: Actor | 
     ).one_or_none()
     if job_id is None:
         raise TransactionNotFoundError(f"there is no transaction {transaction_id}")
-    job = await lock_job(unit.session, job_id[0]) if job_id[0] is not None else None
+    job = await lock_job(unit.connection, job_id[0]) if job_id[0] is not None else None
     found = await unit.session.execute(select(Transaction).where(Transaction.id == transaction_id).with_for_update())
     decided = found.scalar_one()
     pays = job is not None and actor is not None and job.client_id == actor.id and decided.type in _PAYMENT_TYPES
