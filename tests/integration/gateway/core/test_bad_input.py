@@ -177,11 +177,39 @@ async def test_a_breach_of_framing_closes_that_connection_with_its_code(
     await bystander.round_trip()
 
 
-async def test_text_that_is_not_utf8_is_answered(gateway: GatewayNode) -> None:
-    socket = await raw(gateway.port)
-    socket.transport.write(frame(b'{"event":"\xff\xfe"}', 0x81))
-    assert json.loads(await socket.recv())["event"] == "pusher:error"
-    await socket.close()
+NOT_UTF8 = b'{"event":"client-x","channel":"private-utf8","data":"\xff\xfe"}'
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(frame(NOT_UTF8, 0x81), id="whole"),
+        pytest.param(frame(NOT_UTF8[:60], 0x01) + frame(NOT_UTF8[60:], 0x80), id="fragmented"),
+        pytest.param(frame(b'{"event":"\xed\xa0\x80"}', 0x81), id="surrogate"),
+        pytest.param(frame(b'{"event":"pusher:ping","data":"\xc0\x80"}', 0x81), id="overlong"),
+    ],
+)
+async def test_text_that_is_not_utf8_closes_with_1007_and_reaches_nobody(
+    gateway: GatewayNode, clients: Clients, sent: bytes
+) -> None:
+    """A browser ends its connection on such a frame: passed on, one member could cut off all others of a channel."""
+    other, sender = await clients.open(gateway), await clients.open(gateway)
+    for client in (other, sender):
+        await client.subscribe("private-utf8")
+    sender.socket.transport.write(sent)
+    assert await sender.wait_closed() == 1007
+    await other.round_trip()
+    assert other.of("client-x") == []
+
+
+async def test_a_character_cut_by_fragments_is_whole_again(gateway: GatewayNode, clients: Clients) -> None:
+    other, sender = await clients.open(gateway), await clients.open(gateway)
+    for client in (other, sender):
+        await client.subscribe("private-utf8")
+    text = '{"event":"client-x","channel":"private-utf8","data":"Adèle ✓"}'.encode()
+    cut = text.index("✓".encode()) + 1
+    sender.socket.transport.write(frame(text[:cut], 0x01) + frame(text[cut:], 0x80))
+    assert (await other.wait_for("client-x")).data == "Adèle ✓"
 
 
 async def test_a_fragmented_subscribe_with_a_ping_in_between_is_understood(gateway: GatewayNode) -> None:

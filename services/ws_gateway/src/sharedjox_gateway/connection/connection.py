@@ -23,6 +23,7 @@ from sharedjox_gateway.protocol.websocket import (
     WebSocketError,
     encode_close,
     encode_frame,
+    is_utf8,
     parse_close,
     read_single_text,
 )
@@ -136,7 +137,7 @@ class Connection(asyncio.Protocol):
             payload = read_single_text(data, self.owner.max_message_bytes)
             if payload is not None:
                 if not self.is_closing:
-                    self.owner.received(self, payload)
+                    self.take_text(payload)
                 return
             self.reader = FrameReader(self.owner.max_message_bytes)
         self._read(data)
@@ -166,13 +167,20 @@ class Connection(asyncio.Protocol):
         elif self.is_closing:
             return
         elif message.opcode is Opcode.TEXT:
-            self.owner.received(self, message.payload)
+            self.take_text(message.payload)
         elif message.opcode is Opcode.PING:
             self.offer(encode_frame(message.payload, Opcode.PONG))
         elif message.opcode is Opcode.PONG:
             self.owner.ponged(self, message.payload)
         elif message.opcode is Opcode.BINARY:
             self.close(1003, "binary messages are not part of the protocol")
+
+    def take_text(self, payload: bytes) -> None:
+        """A whole text message. What is not UTF-8 ends here: passed on in an event, it would end those who get it."""
+        if payload.isascii() or is_utf8(payload):
+            self.owner.received(self, payload)
+        else:
+            self.close(CloseCode.INVALID_PAYLOAD, "text is not UTF-8")
 
     def _peer_closes(self, payload: bytes) -> None:
         code = parse_close(payload)

@@ -97,18 +97,25 @@ def parse_close(payload: bytes) -> int:
     code = int.from_bytes(payload[:2], "big")
     if not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
         raise WebSocketError(CloseCode.PROTOCOL_ERROR, "close code not allowed on the wire")
-    try:
-        payload[2:].decode()
-    except UnicodeDecodeError as error:
-        raise WebSocketError(CloseCode.INVALID_PAYLOAD, "close reason is not UTF-8") from error
+    if not is_utf8(payload[2:]):
+        raise WebSocketError(CloseCode.INVALID_PAYLOAD, "close reason is not UTF-8")
     return code
+
+
+def is_utf8(payload: bytes) -> bool:
+    """Whether these bytes are UTF-8 (RFC 6455 section 8.1 asks it of text messages and close reasons)."""
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def read_single_text(data: bytes, max_size: int) -> bytes | None:
     """The payload, when `data` is exactly one final, masked text frame below 64 KB; None for anything else.
 
     Nearly every read is this one case. It needs no parser and leaves no state behind; whatever does not match goes
-    through `FrameReader`. UTF-8 is checked by whoever decodes the JSON.
+    through `FrameReader`. Whether it is UTF-8 is the caller's to check, as with the reader.
     """
     length = len(data) - 6
     if not 0 <= length <= max_size or data[0] != 0x81:

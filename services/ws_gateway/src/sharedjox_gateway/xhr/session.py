@@ -180,7 +180,7 @@ class XhrSession:
         for message in messages:
             if connection.is_closing:
                 return
-            payload = message.encode("utf-8", "surrogatepass")
+            payload = message.encode()
             if len(payload) > connection.owner.max_message_bytes:
                 connection.close(CloseCode.TOO_BIG, "message too big")
             else:
