@@ -44,6 +44,19 @@ def test_short_jwt_secrets_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         _with(monkeypatch, **(GOOD | {"JWT_SECRET": "short"}))
 
 
+@pytest.mark.parametrize("accepted", ["short", "x" * 32 + ",short", "development-only-jwt-secret"])
+def test_accepted_jwt_secrets_are_as_good_as_the_one_that_signs(monkeypatch: pytest.MonkeyPatch, accepted: str) -> None:
+    with pytest.raises(ValidationError, match="openssl rand"):
+        _with(monkeypatch, **(GOOD | {"JWT_ACCEPTED_SECRETS": accepted}))
+
+
+def test_the_secret_that_signs_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    accepted = f" {'y' * 32}, {'z' * 32},"
+    settings = _with(monkeypatch, **(GOOD | {"JWT_ACCEPTED_SECRETS": accepted}))
+    assert settings.jwt_secrets == ("x" * 32, "y" * 32, "z" * 32)
+    assert "yyy" not in repr(settings)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -34,3 +34,24 @@ def test_a_token_says_who_and_which_session() -> None:
     for scheme in ("Bearer", "bearer"):
         claims = tokens.claims_of(f"{scheme} {tokens.issue(7, SESSION)}")
         assert (claims.user_id, claims.session_id) == (7, SESSION)
+
+
+def test_a_former_secret_verifies_but_never_signs() -> None:
+    before, during, after = (
+        AccessTokens("old", lifetime_seconds=60),
+        AccessTokens("new", "old", lifetime_seconds=60),
+        AccessTokens("new", lifetime_seconds=60),
+    )
+    assert during.claims_of(f"Bearer {before.issue(7, SESSION)}").user_id == 7
+    assert after.claims_of(f"Bearer {during.issue(7, SESSION)}").user_id == 7
+    for issued, verified in ((before, after), (during, before)):
+        with pytest.raises(InvalidTokenError):
+            verified.claims_of(f"Bearer {issued.issue(7, SESSION)}")
+
+
+def test_accepted_secrets_do_not_make_others_good() -> None:
+    tokens = AccessTokens("new", "old", "older", lifetime_seconds=60)
+    assert tokens.claims_of(f"Bearer {AccessTokens('older', lifetime_seconds=60).issue(1, SESSION)}").user_id == 1
+    for secret in ("other", "new,old", "", "old,older"):
+        with pytest.raises(InvalidTokenError):
+            tokens.claims_of(f"Bearer {AccessTokens(secret, lifetime_seconds=60).issue(1, SESSION)}")

@@ -60,6 +60,11 @@ def refuse(*lines: str) -> NoReturn:
     raise SystemExit(2)
 
 
+def split_secrets(value: SecretStr) -> tuple[str, ...]:
+    """The secrets of a comma-separated setting, in its order; none for an empty one."""
+    return tuple(part.strip() for part in value.get_secret_value().split(",") if part.strip())
+
+
 def reject_sample_secret(name: str, value: SecretStr, samples: frozenset[str], environment: AppEnvironment) -> None:
     """Raise ValueError when a secret from the documentation is used outside development."""
     if not environment.allows_sample_secrets and value.get_secret_value() in samples:

@@ -130,7 +130,7 @@ def _build_runtime(settings: ApiSettings, clock: Clock) -> Runtime:
             memory_kib=settings.password_memory_kib,
             threads=settings.password_threads,
         ),
-        tokens=AccessTokens(settings.jwt_secret.get_secret_value(), lifetime_seconds=settings.access_token_seconds),
+        tokens=AccessTokens(*settings.jwt_secrets, lifetime_seconds=settings.access_token_seconds),
         limiter=RateLimiter(redis, registry),
         registry=registry,
         health=Health({"postgres": postgres_answers, "redis": redis_answers}),

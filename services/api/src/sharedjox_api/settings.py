@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
-from sharedjox_kit.environment import ServiceSettings, reject_sample_secret
+from sharedjox_kit.environment import ServiceSettings, reject_sample_secret, split_secrets
 from sharedjox_marketplace.database import asyncpg_url
 from sharedjox_marketplace.jobs.actions import Terms
 from sharedjox_marketplace.notifications.push_rules import SAMPLE_VAPID_PRIVATE_KEY, public_vapid_key
@@ -48,6 +48,10 @@ class ApiSettings(ServiceSettings):
     """Origins that browsers may call the api from, comma separated; `*` for any. No cookies are used."""
 
     jwt_secret: SecretStr = SecretStr(SAMPLE_JWT_SECRET)
+    """Signs access tokens, and verifies them."""
+    jwt_accepted_secrets: SecretStr = SecretStr("")
+    """Secrets that verify access tokens as well and never sign, comma separated: the next one before a rotation, the
+    former one after it."""
     access_token_seconds: int = Field(default=900, ge=5, le=86_400)
     refresh_token_days: int = Field(default=30, ge=1, le=365)
     password_memory_kib: int = Field(default=19_456, ge=8)
@@ -108,11 +112,23 @@ class ApiSettings(ServiceSettings):
         reject_sample_secret("JWT_SECRET", self.jwt_secret, frozenset({SAMPLE_JWT_SECRET}), self.app_env)
         samples = frozenset({SAMPLE_VAPID_PRIVATE_KEY})
         reject_sample_secret("VAPID_PRIVATE_KEY", self.vapid_private_key, samples, self.app_env)
-        short = len(self.jwt_secret.get_secret_value()) < _MIN_SECRET_LENGTH
+        for secret in self.jwt_secrets[1:]:
+            reject_sample_secret(
+                "JWT_ACCEPTED_SECRETS", SecretStr(secret), frozenset({SAMPLE_JWT_SECRET}), self.app_env
+            )
+        short = min(map(len, self.jwt_secrets)) < _MIN_SECRET_LENGTH
         if short and not self.app_env.allows_sample_secrets:
-            msg = f"JWT_SECRET is shorter than {_MIN_SECRET_LENGTH} characters; make one with: openssl rand -hex 32"
+            msg = (
+                f"JWT_SECRET and JWT_ACCEPTED_SECRETS need {_MIN_SECRET_LENGTH} characters each;"
+                " make one with: openssl rand -hex 32"
+            )
             raise ValueError(msg)
         return self
+
+    @functools.cached_property
+    def jwt_secrets(self) -> tuple[str, ...]:
+        """The one that signs, then those that are accepted too."""
+        return (self.jwt_secret.get_secret_value(), *split_secrets(self.jwt_accepted_secrets))
 
     @functools.cached_property
     def terms(self) -> Terms:

@@ -37,6 +37,8 @@ class App(Struct, frozen=True, forbid_unknown_fields=True):
     id: Annotated[str, Meta(pattern=r"^[0-9]+$", max_length=32)]
     key: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_\-]+$", max_length=100)]
     secret: Annotated[str, Meta(min_length=1)]
+    accepted_secrets: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
+    """Their signatures are good too: the next secret before a rotation, the former one after it."""
     enabled: bool = True
     allowed_origins: frozenset[str] = frozenset({"*"})
     client_events: bool = True
@@ -57,25 +59,25 @@ class App(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Signer:
-    """HMAC-SHA256 with one secret. The keyed state is prepared once and copied for each text: half the time."""
+    """Checks HMAC-SHA256 signatures. Keyed states are prepared once and copied for each text: half the time."""
 
     __slots__ = ("_keyed",)
 
-    def __init__(self, secret: str) -> None:
-        self._keyed = hmac.new(secret.encode(), digestmod=hashlib.sha256)
-
-    def sign(self, text: str) -> str:
-        """Lowercase hex signature. Raises: UnicodeEncodeError for text with lone surrogates."""
-        keyed = self._keyed.copy()
-        keyed.update(text.encode())
-        return keyed.hexdigest()
+    def __init__(self, secret: str, accepted: Iterable[str] = ()) -> None:
+        self._keyed = tuple(hmac.new(each.encode(), digestmod=hashlib.sha256) for each in (secret, *accepted))
 
     def verify(self, text: str, signature: str) -> bool:
-        """Whether `signature` is the one of `text`, compared in constant time."""
+        """Whether `signature` is one of `text` with one of the secrets, compared in constant time."""
         try:
-            return matches(self.sign(text), signature)
-        except UnicodeEncodeError:
+            message = text.encode()
+        except UnicodeEncodeError:  # lone surrogates
             return False
+        for prepared in self._keyed:
+            keyed = prepared.copy()
+            keyed.update(message)
+            if matches(keyed.hexdigest(), signature):
+                return True
+        return False
 
 
 class Apps:
@@ -96,7 +98,7 @@ class Apps:
             msg = "two applications share an id or a key"
             raise ValueError(msg)
         self._by_key, self._by_id = by_key, by_id
-        self._signers = {app.id: Signer(app.secret) for app in listed}
+        self._signers = {app.id: Signer(app.secret, app.accepted_secrets) for app in listed}
 
     def by_key(self, key: str | None) -> App | None:
         """The app with this public key."""
@@ -107,8 +109,8 @@ class Apps:
         return self._by_id.get(app_id)
 
     def signer(self, app: App) -> Signer:
-        """The signer for an app's secret."""
-        return self._signers.get(app.id) or Signer(app.secret)
+        """What checks signatures of this app."""
+        return self._signers.get(app.id) or Signer(app.secret, app.accepted_secrets)
 
     @property
     def listed(self) -> list[App]:

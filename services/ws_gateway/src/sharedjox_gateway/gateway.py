@@ -13,6 +13,7 @@ from sharedjox_kit.logs import get_logger
 from sharedjox_kit.tracing import start_tracing
 
 from .apps import App, Apps
+from .apps_file import AppsFile
 from .broker.base import Broker
 from .broker.redis import RedisBroker
 from .broker.resp import parse_redis_url
@@ -59,6 +60,7 @@ class Gateway:
         self.settings = settings
         self.stats = Stats()
         self.apps = Apps(settings.load_apps())
+        self._apps_file = AppsFile(settings.apps_file, settings.load_apps, self._replace_apps)
         self.tracing = start_tracing("sharedjox-gateway", settings.otel_exporter_otlp_endpoint)
         observer = TracedDeliveries(self.stats, self.tracing) if self.tracing.is_recording else self.stats
         self.hub: Hub[Connection] = Hub(loop.call_soon, observer, send=choose_send(use_native=settings.gateway_native))
@@ -160,6 +162,7 @@ class Gateway:
             self.subscriptions.confirmations.tick()
             self.xhr.tick()
             self.figures.tick()
+            self._apps_file.tick()
             ticks += 1
             if ticks % SWEEP_TICKS == 0:
                 self.subscriptions.sweep()
@@ -310,6 +313,10 @@ class Gateway:
         if channel.kind.is_presence:
             return self._presence_and_cache if channel.kind.is_cache else self.presence
         return self.cached if channel.kind.is_cache else None
+
+    def _replace_apps(self, apps: list[App]) -> None:
+        self.apps.replace(apps)
+        self.redis.hear_commands(self.apps.ids)
 
     def _joined(self, connection: Connection, channel: str) -> None:
         self.handler.joined(connection, channel)

@@ -9,7 +9,7 @@ from typing import Final, Self
 import msgspec
 from pydantic import Field, SecretStr, field_validator, model_validator
 from sharedjox_contracts.webhooks import endpoints_from_urls
-from sharedjox_kit.environment import ServiceSettings, reject_sample_secret
+from sharedjox_kit.environment import ServiceSettings, reject_sample_secret, split_secrets
 
 from .apps import App
 from .broker.resp import parse_redis_url
@@ -26,6 +26,9 @@ class GatewaySettings(ServiceSettings):
     reverb_app_id: str = "1001"
     reverb_app_key: str = "sharedjox"
     reverb_app_secret: SecretStr = SecretStr("sharedjox-secret")
+    reverb_app_accepted_secrets: SecretStr = SecretStr("")
+    """Secrets whose signatures the gateways accept as well, comma separated: the next one before a rotation, the former
+    one after it."""
     reverb_host: str = "127.0.0.1"
     reverb_port: int = Field(default=8080, ge=0, le=65535)
     reverb_scheme: str = Field(default="http", pattern="^https?$")
@@ -98,12 +101,18 @@ class GatewaySettings(ServiceSettings):
         if self.reverb_scheme == "https" and self.tls_certificate is None:
             msg = "REVERB_SCHEME=https needs TLS_CERTIFICATE and TLS_KEY; behind a TLS balancer leave it http"
             raise ValueError(msg)
-        for app in self.load_apps():
-            reject_sample_secret(f"secret of app {app.id}", SecretStr(app.secret), SAMPLE_SECRETS, self.app_env)
+        self.load_apps()
         return self
 
     def load_apps(self) -> list[App]:
         """The applications of APPS_FILE, or the one of REVERB_APP_*. Raises: ValueError that says what is wrong."""
+        apps = self._read_apps()
+        for app in apps:
+            for secret in (app.secret, *app.accepted_secrets):
+                reject_sample_secret(f"secret of app {app.id}", SecretStr(secret), SAMPLE_SECRETS, self.app_env)
+        return apps
+
+    def _read_apps(self) -> list[App]:
         if self.apps_file is not None:
             try:
                 return msgspec.json.decode(self.apps_file.read_bytes(), type=list[App])
@@ -115,6 +124,7 @@ class GatewaySettings(ServiceSettings):
             "id": self.reverb_app_id,
             "key": self.reverb_app_key,
             "secret": self.reverb_app_secret.get_secret_value(),
+            "accepted_secrets": split_secrets(self.reverb_app_accepted_secrets),
             "allowed_origins": origins,
             "webhooks": endpoints_from_urls(self.webhook_urls),
         }

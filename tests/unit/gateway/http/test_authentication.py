@@ -56,6 +56,19 @@ def signed(method: str, path: str, query: str, *, secret: str = SECRET, body: by
 # --- forbidden paths --------------------------------------------------------------------------------------------------
 
 
+def test_an_accepted_secret_is_as_good_as_the_apps_own_and_no_other_is() -> None:
+    during = Apps([App(APP_ID, KEY, "new", accepted_secrets=("old", "older"))])
+    for secret in ("new", "old", "older"):
+        assert signed("GET", f"/apps/{APP_ID}/channels", BASE, secret=secret, apps=during)
+    for secret in ("oldold", "", "other-secret", "newold"):
+        pairs = pairs_of(BASE)
+        forged = sign(secret, request_string("GET", f"/apps/{APP_ID}/channels", pairs))
+        assert refusal("GET", f"/apps/{APP_ID}/channels", BASE, forged, apps=during)[0] == 401
+    during.replace([App(APP_ID, KEY, "new")])
+    late = sign("old", request_string("GET", f"/apps/{APP_ID}/channels", pairs_of(BASE)))
+    assert refusal("GET", f"/apps/{APP_ID}/channels", BASE, late, apps=during)[0] == 401
+
+
 @pytest.mark.parametrize("missing", ["auth_key", "auth_timestamp", "auth_signature"])
 def test_a_missing_parameter_is_named(missing: str) -> None:
     query = "&".join(part for part in BASE.split("&") if not part.startswith(missing))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -110,26 +111,31 @@ class Accounts:
         if key is None:
             answer = await self._runtime.transactor.run(work, current_request())
             return response_of(answer or StoredAnswer(401, "", b""))
-        cipher = await self._cipher(key)
+        ciphers = await self._ciphers(key)
 
         async def keyed(unit: UnitOfWork) -> tuple[StoredAnswer | None, bool]:
             before = await idempotency.claim(unit.session, key, unit.now)
             if before is not None:
-                return _opened(before, cipher), True
+                return _opened(before, ciphers), True
             answer = await work(unit)
             if answer is not None:
                 await unit.session.flush()
-                await idempotency.store(unit.session, key, _sealed(answer, cipher))
+                await idempotency.store(unit.session, key, _sealed(answer, ciphers[0]))
             return answer, False
 
         kept, replayed = await self._runtime.transactor.run(keyed, current_request())
         return response_of(kept or StoredAnswer(401, "", b""), replayed=replayed)
 
-    async def _cipher(self, key: IdempotencyKey) -> AESGCM:
-        """Tokens do not lie readable in the database: the cipher takes our secret, the caller's key and the body."""
+    async def _ciphers(self, key: IdempotencyKey) -> list[AESGCM]:
+        """Tokens do not lie readable in the database: the cipher takes our secret, the caller's key and the body.
+
+        The first seals; the others open what was sealed before the secret was rotated.
+        """
         material = key.key.encode() + b"\n" + await self._request.body()
-        secret = self._runtime.settings.jwt_secret.get_secret_value().encode()
-        return AESGCM(HKDF(SHA256(), 32, salt=secret, info=b"idempotent answer").derive(material))
+        return [
+            AESGCM(HKDF(SHA256(), 32, salt=secret.encode(), info=b"idempotent answer").derive(material))
+            for secret in self._runtime.settings.jwt_secrets
+        ]
 
     def _start(self, user: User) -> StartSessionAction:
         agent = self._request.headers.get("user-agent")
@@ -157,8 +163,8 @@ def _sealed(answer: StoredAnswer, cipher: AESGCM) -> StoredAnswer:
     return StoredAnswer(answer.status, answer.content_type, cipher.encrypt(_NONCE, answer.body, None))
 
 
-def _opened(answer: StoredAnswer, cipher: AESGCM) -> StoredAnswer:
-    try:
-        return StoredAnswer(answer.status, answer.content_type, cipher.decrypt(_NONCE, answer.body, None))
-    except InvalidTag as error:
-        raise IdempotencyKeyReusedError("this Idempotency-Key came with another request; take a new one") from error
+def _opened(answer: StoredAnswer, ciphers: Sequence[AESGCM]) -> StoredAnswer:
+    for cipher in ciphers:
+        with contextlib.suppress(InvalidTag):
+            return StoredAnswer(answer.status, answer.content_type, cipher.decrypt(_NONCE, answer.body, None))
+    raise IdempotencyKeyReusedError("this Idempotency-Key came with another request; take a new one")

@@ -5,6 +5,7 @@ A token alone proves little: every request also checks that its session is still
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from collections import OrderedDict
@@ -31,11 +32,15 @@ class TokenClaims:
 
 
 class AccessTokens:
-    """Issues and verifies. Verified tokens are remembered until they expire: checking one costs 100 us (2026-11)."""
+    """Issues and verifies. Verified tokens are remembered until they expire: checking one costs 100 us (2026-11).
 
-    def __init__(self, secret: str, *, lifetime_seconds: int) -> None:
+    `accepted` secrets verify and never sign: with them a rotation has a time in which both are good.
+    """
+
+    def __init__(self, secret: str, *accepted: str, lifetime_seconds: int) -> None:
         self.lifetime_seconds = lifetime_seconds
         self._secret = secret
+        self._verifying = (secret, *accepted)
         self._verified: OrderedDict[str, TokenClaims] = OrderedDict()
 
     def issue(self, user_id: int, session_id: uuid.UUID) -> str:
@@ -69,8 +74,8 @@ class AccessTokens:
         return claims
 
     def _verify(self, token: str) -> TokenClaims:
-        try:
-            claims = jwt.decode(token, self._secret, algorithms=[_ALGORITHM], issuer=_ISSUER, options=_OPTIONS)
-            return TokenClaims(int(claims["sub"]), uuid.UUID(claims["sid"]), int(claims["exp"]))
-        except (JWTError, KeyError, ValueError, TypeError, AttributeError) as error:
-            raise InvalidTokenError("the token is not valid or has expired") from error
+        for secret in self._verifying:
+            with contextlib.suppress(JWTError, KeyError, ValueError, TypeError, AttributeError):
+                claims = jwt.decode(token, secret, algorithms=[_ALGORITHM], issuer=_ISSUER, options=_OPTIONS)
+                return TokenClaims(int(claims["sub"]), uuid.UUID(claims["sid"]), int(claims["exp"]))
+        raise InvalidTokenError("the token is not valid or has expired")

@@ -97,6 +97,15 @@ class RedisBroker:
             asyncio.get_running_loop().call_soon(self._subscribe_waiting)
         self._to_subscribe.append(topic)
 
+    def hear_commands(self, app_ids: list[str]) -> None:
+        """Hear the commands for these apps too, from now on."""
+        for app_id in app_ids:
+            topic = control_topic(app_id).encode()
+            if topic not in self._control:
+                self._control[topic] = app_id
+                if self._subscriber is not None:
+                    self._subscriber.send(None, "SUBSCRIBE", topic)
+
     def _subscribe_waiting(self) -> None:
         topics, self._to_subscribe = self._to_subscribe, []
         if self._subscriber is not None and topics:
