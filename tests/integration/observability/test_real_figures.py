@@ -160,7 +160,7 @@ async def test_a_killed_worker_and_gateway_raise_their_alerts(stack: Stack, prom
 
 async def _raised(prometheus_url: str, wanted: set[str]) -> set[str]:
     names = {one["metric"]["alertname"] for one in await ask(prometheus_url, "ALERTS")}
-    assert wanted <= names
+    assert wanted <= names, await ask(prometheus_url, "up")
     return names
 
 

@@ -1,4 +1,4 @@
-"""Listening: one socket per process with SO_REUSEPORT, uvicorn for HTTP, our entry in front of it, signals, drain."""
+"""Listening (the shared port, and those of this process alone), uvicorn for HTTP with our entry before it, drain."""
 
 from __future__ import annotations
 
@@ -37,16 +37,37 @@ class _Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket that several processes may share. Ends the process with a clear line when it cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    """The listening socket of the public port, which several gateway processes share (SO_REUSEPORT).
+
+    Ends the process with a clear line when it cannot be had.
+    """
+    listener = _socket(host)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return _listening(listener, host, port, "REVERB_HOST / REVERB_PORT")
+
+
+def listen_alone(host: str, port: int, settings: str) -> socket.socket:
+    """The listening socket of a port that must lead to this process and no other; port 0 = any that is free.
+
+    Ends the process with a clear line that names `settings` when the address cannot be had.
+    """
+    listener = _socket(host)
+    if port:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return _listening(listener, host, port, settings)
+
+
+def _socket(host: str) -> socket.socket:
+    return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+
+
+def _listening(listener: socket.socket, host: str, port: int, settings: str) -> socket.socket:
     try:
         listener.bind((host, port))
+        listener.listen(BACKLOG)
     except OSError as error:
-        refuse(f"cannot listen on {host}:{port}: {error.strerror}. Set REVERB_HOST / REVERB_PORT to a free address.")
-    listener.listen(BACKLOG)
+        refuse(f"cannot listen on {host}:{port}: {error.strerror}. Set {settings} to a free address.")
     listener.setblocking(False)
     return listener
 
@@ -142,10 +163,11 @@ async def serve(settings: GatewaySettings) -> None:
     gateway.start()
     servers = [(server, [listener])]
     if settings.gateway_admin_port:
-        servers.append(
-            (_create_admin_server(app, settings), [listen(settings.gateway_admin_host, settings.gateway_admin_port)])
+        admin = listen_alone(
+            settings.gateway_admin_host, settings.gateway_admin_port, "GATEWAY_ADMIN_HOST / GATEWAY_ADMIN_PORT"
         )
-    internal = listen(settings.gateway_internal_host, 0)
+        servers.append((_create_admin_server(app, settings), [admin]))
+    internal = listen_alone(settings.gateway_internal_host, 0, "GATEWAY_INTERNAL_HOST")
     servers.append((_create_admin_server(app, settings), [internal]))
     gateway.xhr.address = f"http://{settings.gateway_internal_host}:{internal.getsockname()[1]}"
     running = [loop.create_task(each.serve(sockets=sockets)) for each, sockets in servers]

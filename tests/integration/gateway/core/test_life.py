@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 from redis.asyncio import Redis
+from sharedjox_devstack.ports import free_port
 from sharedjox_devstack.redis import EmbeddedRedis
 from websockets.asyncio.client import connect
 
@@ -20,7 +21,7 @@ from tests.support.gateway import (
     open_pusher,
     running_gateways,
 )
-from tests.support.polling import eventually, scaled
+from tests.support.polling import eventually, eventually_sync, scaled
 from tests.support.publishing import Publisher
 from tests.support.tcp_proxy import TcpProxy
 
@@ -33,6 +34,18 @@ HANDSHAKE = (
 
 def numbers(client: PusherClient) -> list[int]:
     return [frame.data["n"] for frame in client.of("test.event")]
+
+
+def test_an_admin_port_leads_to_one_process_so_a_second_one_does_not_start(tmp_path: Path, redis_url: str) -> None:
+    """A kernel that shared the port would show an operator, or Prometheus, the one process for the other."""
+    admin = free_port()
+    env = {"GATEWAY_ADMIN_PORT": str(admin)}
+    with running_gateways(tmp_path, redis_url, count=1, env=env):
+        second = gateway_node(tmp_path, "second", redis_url, env).service
+        second.start(wait=False)
+        eventually_sync(lambda: not second.is_running, 30)
+        assert second.process.returncode == 2
+        assert f"cannot listen on 127.0.0.1:{admin}: Address already in use. Set GATEWAY_ADMIN_HOST" in second.log_text
 
 
 async def test_who_says_nothing_is_pinged_and_then_closed_with_4201(tmp_path: Path, redis_url: str) -> None:

@@ -11,18 +11,21 @@ from typing import Final
 
 _LISTEN: Final = "0A"
 """State of a listening socket in /proc/net/tcp."""
-_HANDED_OUT: Final[set[int]] = set()
+_RESERVED: Final[list[socket.socket]] = []
+"""Bound and never listening: keeps the kernel from giving a handed-out port to somebody's outgoing connection."""
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port nobody listens on, never the same one twice in this process."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind((host, 0))
-            port: int = probe.getsockname()[1]
-        if port not in _HANDED_OUT:
-            _HANDED_OUT.add(port)
-            return port
+    """A port nobody listens on, reserved until this process ends and never handed out twice.
+
+    Whoever is to listen there must set SO_REUSEADDR, as servers do: that is what the reservation gives way to.
+    """
+    reservation = socket.socket()
+    reservation.bind((host, 0))
+    reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    _RESERVED.append(reservation)
+    port: int = reservation.getsockname()[1]
+    return port
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
