@@ -16,6 +16,7 @@ from sharedjox_contracts.publication import Header, decode_publication, encode_h
 from sharedjox_contracts.redis_layout import (
     PUBLISH_MANY_SCRIPT,
     PUBLISH_SCRIPT,
+    REFRESH_SHARE,
     REPEAT_WINDOW,
     HistoryLimits,
     last_key,
@@ -31,6 +32,7 @@ from .conftest import APP, history
 CHANNEL = "private-user.3"
 NOW = 1_750_000_000_000
 FOREVER = HistoryLimits(length=1000, age_seconds=3600)
+SLACK = FOREVER.age_seconds * 1000 // REFRESH_SHARE
 
 
 def opened(event_id: str, channel: str = CHANNEL) -> bytes:
@@ -68,11 +70,11 @@ async def publish(
     return bool(fresh), answered_epoch.decode(), offset
 
 
-async def publish_many(redis: Redis, *event_ids: str, limits: HistoryLimits = FOREVER) -> list[int]:
+async def publish_many(redis: Redis, *event_ids: str, limits: HistoryLimits = FOREVER, now: int = NOW) -> list[int]:
     triples: list[bytes | str] = []
     for event_id in event_ids:
         triples += [event_id, opened(event_id), encode_header(Header(event="wallet.updated", event_id=event_id))]
-    numbers = [NOW, limits.length, limits.age_seconds * 1000, limits.meta_seconds * 1000, 0]
+    numbers = [now, limits.length, limits.age_seconds * 1000, limits.meta_seconds * 1000, 0]
     answer = await run_script(redis, PUBLISH_MANY_SCRIPT, CHANNEL, ["epoch-one", *numbers, *triples])
     return list(answer[1:])
 
@@ -139,11 +141,29 @@ async def test_history_is_trimmed_by_age_a_few_at_a_time(redis: Redis) -> None:
 async def test_history_expires_but_the_position_goes_on(redis: Redis) -> None:
     for n in range(1, 4):
         await publish(redis, f"e{n}")
-    assert 0 < await redis.pttl(log_key(APP, CHANNEL)) <= 3_600_000
-    assert await redis.pttl(meta_key(APP, CHANNEL)) > 3_600_000
+    longest = FOREVER.age_seconds * 1000 * (1 + 1 / REFRESH_SHARE)
+    assert FOREVER.age_seconds * 1000 - 60_000 < await redis.pttl(log_key(APP, CHANNEL)) <= longest
+    assert await redis.pttl(meta_key(APP, CHANNEL)) > 2 * longest
     await redis.delete(log_key(APP, CHANNEL))
     assert await publish(redis, "e2") == (False, "epoch-one", 2), "a late repeat is still known"
     assert await publish(redis, "e4") == (True, "epoch-one", 4)
+
+
+@pytest.mark.parametrize(("later", "is_extended"), [(-1, True), (0, False), (SLACK - 1, False), (SLACK, True)])
+async def test_lives_are_extended_before_they_could_be_too_short(redis: Redis, later: int, is_extended: bool) -> None:
+    await publish(redis, "e1")
+    for key in (log_key(APP, CHANNEL), meta_key(APP, CHANNEL)):
+        await redis.pexpire(key, 60_000)
+    await publish(redis, "e2", now=NOW + later)
+    assert (await redis.pttl(log_key(APP, CHANNEL)) > FOREVER.age_seconds * 1000) == is_extended
+    assert (await redis.pttl(meta_key(APP, CHANNEL)) > FOREVER.meta_seconds * 1000) == is_extended
+
+
+async def test_a_history_begun_anew_has_a_life_of_its_own(redis: Redis) -> None:
+    await publish(redis, "e1")
+    await redis.delete(log_key(APP, CHANNEL))
+    await publish(redis, "e2")
+    assert await redis.pttl(log_key(APP, CHANNEL)) > FOREVER.age_seconds * 1000
 
 
 async def test_ids_of_an_expired_history_are_forgotten_but_the_newest(redis: Redis) -> None:
@@ -228,5 +248,55 @@ async def test_any_calls_leave_a_gapless_history_of_distinct_events(
         ids = [one.header.event_id for one in publications]
         assert len(set(ids)) == len(ids) <= length
         assert offsets == list(range(offsets[0], offsets[0] + len(offsets))) if offsets else not calls
+    finally:
+        await client.aclose()
+
+
+class Model:
+    """What the script promises of trimming, in a few lines."""
+
+    def __init__(self, length: int, age: int) -> None:
+        self.length = length
+        self.age = age
+        self.kept: list[tuple[str, int]] = []
+
+    def publish(self, ids: Sequence[str], now: int) -> None:
+        known = {event_id for event_id, _ in self.kept}
+        fresh = [event_id for event_id in ids if event_id not in known]
+        self.kept += [(event_id, now) for event_id in fresh]
+        surplus = len(self.kept) - self.length
+        quota = len(fresh) + 1 if fresh else 0
+        while fresh and (surplus > 0 or (quota > 0 and self.kept[0][1] < now - self.age)):
+            del self.kept[0]
+            surplus, quota = surplus - 1, quota - 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    calls=st.lists(
+        st.tuples(
+            st.lists(st.integers(0, 40).map(str), unique=True, min_size=1, max_size=6),
+            st.sampled_from([0, 1, SLACK, FOREVER.age_seconds * 400, FOREVER.age_seconds * 1000 + 1]),
+        ),
+        max_size=20,
+    ),
+    length=st.integers(1, 12),
+)
+async def test_trimming_is_exact_whenever_events_come(
+    shared_redis_server: EmbeddedRedis, calls: list[tuple[list[str], int]], length: int
+) -> None:
+    limits = HistoryLimits(length=length, age_seconds=FOREVER.age_seconds)
+    model, now = Model(length, limits.age_seconds * 1000), NOW
+    client = create_redis(shared_redis_server.url)
+    try:
+        await client.flushall()
+        for ids, pause in calls:
+            now += pause
+            model.publish(ids, now)
+            await publish_many(client, *ids, limits=limits, now=now)
+            expected = [event_id for event_id, _ in model.kept]
+            assert [one.header.event_id for one in await history(client, CHANNEL)] == expected
+            meta = await client.hgetall(meta_key(APP, CHANNEL))  # type: ignore[misc]  # redis-py's stub
+            assert {key.decode()[2:] for key in meta if key.startswith(b"i:")} == set(expected)
     finally:
         await client.aclose()

@@ -6,7 +6,8 @@ script stays legal there. `live` is a pub/sub channel name, the others are keys.
 | name | type | holds |
 |---|---|---|
 | `sj:{app:channel}:log` | stream | the channel's history; entry id `<offset>-0`, field `m` = the publication |
-| `sj:{app:channel}:meta` | hash | `e` epoch, `o` offset of the newest event, `i:<event id>` the ids still in history |
+| `sj:{app:channel}:meta` | hash | `e` epoch, `o` offset of the newest event, `i:<event id>` the ids still in history, |
+| | | `a` when the oldest of them came (or before), `r` when these keys' lives were last extended, both Unix ms |
 | `sj:{app:channel}:last` | string | the last publication of a cache channel, with its time to live |
 | `sj:{app:channel}:seen:<client id>` | string | `<epoch> <offset>` that a stock client has certainly received |
 | `sj:{app:channel}:live` | pub/sub | publications as they happen |
@@ -116,65 +117,93 @@ class HistoryLimits:
 REPEAT_WINDOW: Final = 512
 """How many of a channel's newest event ids outlive its history: a relay that died repeats at most one batch."""
 
+REFRESH_SHARE: Final = 64
+"""The keys of a channel live this part longer than they must, so that not every event has to extend their lives."""
+
 _PUBLISH_FUNCTION: Final = f"""
 -- Append events to a channel's history and announce them, each once.
 -- KEYS: log, meta, live topic, last (cache)
 -- events: {{{{id, open frame, header}}, ...}}; candidate: epoch of a channel without one; now, age, keep, cache in ms
 -- (keep: how long the position outlives silence; cache: life of the last event, 0 = no cache channel)
 -- Returns the epoch and, for each event, its offset: negative when that id was in history already.
+-- Each command costs Redis microseconds of its only core: what can be known without asking is not asked.
 local function publish(events, candidate, now, length, age, keep, cache)
-  local fields = {{'e', 'o'}}
+  local call = redis.call
+  local fields = {{'e', 'o', 'a', 'r'}}
   for n, event in ipairs(events) do
-    fields[n + 2] = 'i:' .. event[1]
+    fields[n + 4] = 'i:' .. event[1]
   end
-  local seen = redis.call('HMGET', KEYS[2], unpack(fields))
+  local seen = call('HMGET', KEYS[2], unpack(fields))
   local epoch, newest = seen[1], tonumber(seen[2] or '0')
+  local oldest, refreshed = tonumber(seen[3] or '0'), tonumber(seen[4] or '0')
+  local changes = {{}}
   if not epoch then
     epoch, newest = candidate, 0
-    redis.call('DEL', KEYS[1])
-  elseif redis.call('EXISTS', KEYS[1]) == 0 then
-    -- The history aged away in silence: forget its ids too, but the newest, which a late relay might repeat.
-    local known = redis.call('HGETALL', KEYS[2])
-    for n = 1, #known, 2 do
-      if string.sub(known[n], 1, 2) == 'i:' and tonumber(known[n + 1]) <= newest - {REPEAT_WINDOW} then
-        redis.call('HDEL', KEYS[2], known[n])
-      end
-    end
+    changes = {{'e', epoch}}
+    call('DEL', KEYS[1])
   end
-  local offsets, changes, offset, message = {{}}, {{'e', epoch}}, newest, nil
+  local offsets, offset, message = {{}}, newest, nil
   for n, event in ipairs(events) do
-    if seen[n + 2] then
-      offsets[n] = -tonumber(seen[n + 2])
+    if seen[n + 4] then
+      offsets[n] = -tonumber(seen[n + 4])
     else
       offset = offset + 1
-      message = offset .. ' ' .. epoch .. ' ' .. event[3] .. '\\n'
-        .. event[2] .. ',"epoch":"' .. epoch .. '","offset":' .. offset .. '}}'
-      redis.call('XADD', KEYS[1], offset .. '-0', 'i', event[1], 't', now, 'm', message)
-      redis.call('PUBLISH', KEYS[3], message)
-      changes[#changes + 1] = fields[n + 2]
-      changes[#changes + 1] = offset
+      local place = tostring(offset)
+      message = place .. ' ' .. epoch .. ' ' .. event[3] .. '\\n'
+        .. event[2] .. ',"epoch":"' .. epoch .. '","offset":' .. place .. '}}'
+      call('XADD', KEYS[1], place .. '-0', 'i', event[1], 't', now, 'm', message)
+      call('PUBLISH', KEYS[3], message)
+      changes[#changes + 1] = fields[n + 4]
+      changes[#changes + 1] = place
       offsets[n] = offset
     end
   end
   if offset == newest then
     return epoch, offsets
   end
-  redis.call('HSET', KEYS[2], 'o', offset, unpack(changes))
-  -- Trim from the front: all that is too many, and of what is too old a few more than came in.
-  local surplus, quota = redis.call('XLEN', KEYS[1]) - length, offset - newest + 1
-  while surplus > 0 or quota > 0 do
-    local entry = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
-    if not entry or (surplus <= 0 and tonumber(entry[2][4]) >= now - age) then
+  local kept, slack = call('XLEN', KEYS[1]), math.floor(math.min(age, keep) / {REFRESH_SHARE})
+  if kept == offset - newest then
+    oldest, refreshed = now, 0
+    changes[#changes + 1] = 'a'
+    changes[#changes + 1] = now
+    if newest > 0 then
+      -- The history aged away in silence: forget its ids too, but the newest, which a late relay might repeat.
+      local known = call('HGETALL', KEYS[2])
+      for n = 1, #known, 2 do
+        if string.sub(known[n], 1, 2) == 'i:' and tonumber(known[n + 1]) <= newest - {REPEAT_WINDOW} then
+          call('HDEL', KEYS[2], known[n])
+        end
+      end
+    end
+  end
+  local is_due = now >= refreshed + slack or now < refreshed
+  if is_due then
+    changes[#changes + 1] = 'r'
+    changes[#changes + 1] = now
+  end
+  call('HSET', KEYS[2], 'o', offset, unpack(changes))
+  -- Trim from the front: all that is too many, and of what is too old a few more than came in. `oldest` is when the
+  -- first entry came, or one before it: while that is recent, nothing is too old and nobody has to look.
+  local surplus, quota, horizon, before = kept - length, offset - newest + 1, now - age, oldest
+  while surplus > 0 or (quota > 0 and oldest < horizon) do
+    local entry = call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+    oldest = tonumber(entry[2][4])
+    if surplus <= 0 and oldest >= horizon then
       break
     end
-    redis.call('XDEL', KEYS[1], entry[1])
-    redis.call('HDEL', KEYS[2], 'i:' .. entry[2][2])
+    call('XDEL', KEYS[1], entry[1])
+    call('HDEL', KEYS[2], 'i:' .. entry[2][2])
     surplus, quota = surplus - 1, quota - 1
   end
-  redis.call('PEXPIRE', KEYS[1], age)
-  redis.call('PEXPIRE', KEYS[2], keep)
+  if before < horizon then
+    call('HSET', KEYS[2], 'a', oldest)
+  end
+  if is_due then
+    call('PEXPIRE', KEYS[1], age + slack)
+    call('PEXPIRE', KEYS[2], keep + slack)
+  end
   if cache > 0 then
-    redis.call('SET', KEYS[4], message, 'PX', cache)
+    call('SET', KEYS[4], message, 'PX', cache)
   end
   return epoch, offsets
 end
@@ -216,15 +245,17 @@ MAX_EVENTS_PER_CALL: Final = 100
 SHARDED_PUBLISH_SCRIPT: Final = PUBLISH_SCRIPT.replace("'PUBLISH'", "'SPUBLISH'")
 """The same over sharded pub/sub (Redis 7+), which keeps an announcement inside the shard of its channel."""
 
-OPEN_SCRIPT: Final = """
+OPEN_SCRIPT: Final = f"""
 -- A channel's position for a new subscriber. A channel without an epoch gets one: even "nothing yet" is a place.
--- KEYS: meta, log. ARGV: candidate epoch, meta ms. Returns {epoch, offset}.
-if redis.call('HSETNX', KEYS[1], 'e', ARGV[1]) == 1 then
+-- KEYS: meta, log. ARGV: candidate epoch, meta ms. Returns {{epoch, offset}}.
+local position = redis.call('HMGET', KEYS[1], 'e', 'o')
+if not position[1] then
+  position[1] = ARGV[1]
+  redis.call('HSET', KEYS[1], 'e', ARGV[1])
   redis.call('DEL', KEYS[2])
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-local position = redis.call('HMGET', KEYS[1], 'e', 'o')
-return {position[1], tonumber(position[2] or '0')}
+redis.call('PEXPIRE', KEYS[1], math.floor(ARGV[2] * (1 + 1 / {REFRESH_SHARE})))
+return {{position[1], tonumber(position[2] or '0')}}
 """
 
 SHARDED_PUBLISH_MANY_SCRIPT: Final = PUBLISH_MANY_SCRIPT.replace("'PUBLISH'", "'SPUBLISH'")
