@@ -45,9 +45,9 @@ class App(Struct, frozen=True, forbid_unknown_fields=True):
     user_authentication: bool = True
     subscription_counts: bool = False
     terminate_by_presence_user: bool = False
+    """`terminate_connections` also reaches those who never signed in but are on a presence channel as that user."""
     refuse_replays: bool = False
     """Each signature of an HTTP POST is good once. Two equal events in the same second then need different bodies."""
-    """`terminate_connections` also reaches those who never signed in but are on a presence channel as that user."""
     authorized_connections_seconds: Annotated[int, Meta(ge=0, le=3600)] = 0
     """Connections that neither sign in nor join a private or presence channel in this time are closed; 0: never."""
     webhooks: tuple[WebhookEndpoint, ...] = ()
@@ -81,7 +81,7 @@ class Signer:
 
 
 class Apps:
-    """The applications in force. `replace` swaps them all at once; connections keep the app they came with."""
+    """The applications in force. `replace` swaps them all at once; what that means to connections is the gateway's."""
 
     def __init__(self, apps: Iterable[App]) -> None:
         self._by_key: dict[str, App] = {}
@@ -90,8 +90,11 @@ class Apps:
         self.replace(apps)
 
     def replace(self, apps: Iterable[App]) -> None:
-        """Put other applications in force. Raises: ValueError when two share an id or a key; nothing changes then."""
+        """Put other applications in force. Raises: ValueError for none, or two with one id or key; nothing changes."""
         listed = list(apps)
+        if not listed:
+            msg = "there is no application"
+            raise ValueError(msg)
         by_key = {app.key: app for app in listed}
         by_id = {app.id: app for app in listed}
         if len(by_key) != len(listed) or len(by_id) != len(listed):

@@ -21,6 +21,8 @@ class AppsFile:
         self._load = load
         self._replace = replace
         self._seen = self._mark()
+        self.is_refused = False
+        """Whether what stands in the file now could not be put in force."""
 
     def tick(self) -> None:
         """Read the file if it is another one than last time. `load` and `replace` raise ValueError for a bad one."""
@@ -32,8 +34,10 @@ class AppsFile:
             apps = self._load()
             self._replace(apps)
         except ValueError as error:
+            self.is_refused = True
             _log.error("apps_file.refused", reason=str(error))
         else:
+            self.is_refused = False
             _log.info("apps_file.read", apps=[app.id for app in apps])
 
     def _mark(self) -> _Mark | None:

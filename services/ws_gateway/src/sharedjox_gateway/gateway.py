@@ -204,6 +204,7 @@ class Gateway:
             "xhr_sessions": len(self.xhr),
             "redis_connected": float(self.broker.is_connected),
             "draining": float(self.is_draining),
+            "apps_file_refused": float(self._apps_file.is_refused),
         }
 
     # --- EntryOwner -------------------------------------------------------------------------------------------------
@@ -315,8 +316,17 @@ class Gateway:
         return self.cached if channel.kind.is_cache else None
 
     def _replace_apps(self, apps: list[App]) -> None:
+        """Other applications count, for open connections too; who lost its app is closed. Raises: ValueError."""
         self.apps.replace(apps)
         self.redis.hear_commands(self.apps.ids)
+        for connection in list(self.hub.connections.values()):
+            app = self.apps.by_id(connection.app.id)
+            if app is None:
+                connection.refuse(PusherError.UNKNOWN_APP)
+            elif not app.enabled:
+                connection.refuse(PusherError.APP_DISABLED)
+            else:
+                connection.app = app
 
     def _joined(self, connection: Connection, channel: str) -> None:
         self.handler.joined(connection, channel)

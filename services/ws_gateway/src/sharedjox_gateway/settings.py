@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from sharedjox_contracts.webhooks import endpoints_from_urls
 from sharedjox_kit.environment import ServiceSettings, reject_sample_secret, split_secrets
 
-from .apps import App
+from .apps import App, Apps
 from .broker.resp import parse_redis_url
 from .protocol.client_address import TrustedProxies
 
@@ -34,7 +34,7 @@ class GatewaySettings(ServiceSettings):
     reverb_scheme: str = Field(default="http", pattern="^https?$")
     broadcast_driver: str = "reverb"
     apps_file: Path | None = None
-    """A JSON file with a list of applications; instead of REVERB_APP_*. Reloaded when it changes."""
+    """A JSON file with a list of applications; instead of REVERB_APP_*. Read again when it changes."""
     webhook_urls: str = ""
     """Receivers of all webhooks of REVERB_APP_ID, separated by commas; the worker sends them."""
     allowed_origins: str = "*"
@@ -101,7 +101,7 @@ class GatewaySettings(ServiceSettings):
         if self.reverb_scheme == "https" and self.tls_certificate is None:
             msg = "REVERB_SCHEME=https needs TLS_CERTIFICATE and TLS_KEY; behind a TLS balancer leave it http"
             raise ValueError(msg)
-        self.load_apps()
+        Apps(self.load_apps())
         return self
 
     def load_apps(self) -> list[App]:
