@@ -246,30 +246,42 @@ SHARDED_PUBLISH_SCRIPT: Final = PUBLISH_SCRIPT.replace("'PUBLISH'", "'SPUBLISH'"
 """The same over sharded pub/sub (Redis 7+), which keeps an announcement inside the shard of its channel."""
 
 OPEN_SCRIPT: Final = f"""
--- A channel's position for a new subscriber. A channel without an epoch gets one: even "nothing yet" is a place.
--- KEYS: meta, log. ARGV: candidate epoch, meta ms. Returns {{epoch, offset}}.
-local position = redis.call('HMGET', KEYS[1], 'e', 'o')
-if not position[1] then
-  position[1] = ARGV[1]
-  redis.call('HSET', KEYS[1], 'e', ARGV[1])
-  redis.call('DEL', KEYS[2])
+-- A channel's position for a listener. A channel without an epoch gets one: even "nothing yet" is a place.
+-- KEYS: meta, log. ARGV: candidate epoch, meta ms, then what the listener had: epoch ('' at first), offset, event id.
+-- If Redis does not have the listener's newest event, it lost events that it had confirmed, and their offsets are or
+-- will be given to others: then the history begins anew, for everybody.
+-- Returns {{epoch, offset, id of the newest event or '', 1 when history still reaches back to what the listener had}}.
+local meta, log, known, offset, id = KEYS[1], KEYS[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local life = math.floor(ARGV[2] * (1 + 1 / {REFRESH_SHARE}))
+local function begin()
+  redis.call('DEL', log, meta)
+  redis.call('HSET', meta, 'e', ARGV[1])
+  redis.call('PEXPIRE', meta, life)
+  return {{ARGV[1], 0, '', 1}}
 end
-redis.call('PEXPIRE', KEYS[1], math.floor(ARGV[2] * (1 + 1 / {REFRESH_SHARE})))
-return {{position[1], tonumber(position[2] or '0')}}
+local position = redis.call('HMGET', meta, 'e', 'o', 'i:' .. id)
+local epoch, newest = position[1], tonumber(position[2] or '0')
+if not epoch then
+  return begin()
+end
+redis.call('PEXPIRE', meta, life)
+local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+local reaches = 1
+if known == epoch then
+  if newest < offset then
+    return begin()
+  end
+  if id ~= '' and tonumber(position[3] or '-1') ~= offset then
+    local first = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
+    first = first and tonumber(string.match(first[1], '^%d+')) or newest
+    if offset >= first then
+      return begin()
+    end
+    reaches = 0
+  end
+end
+return {{epoch, newest, last and last[2][2] or '', reaches}}
 """
 
 SHARDED_PUBLISH_MANY_SCRIPT: Final = PUBLISH_MANY_SCRIPT.replace("'PUBLISH'", "'SPUBLISH'")
 """`PUBLISH_MANY_SCRIPT` over sharded pub/sub."""
-
-RENEW_SCRIPT: Final = """
--- Begin a channel's history anew if Redis lost what a gateway had already delivered (it is behind a known offset).
--- KEYS: meta, log. ARGV: candidate epoch, meta ms, known epoch, known offset. Returns {epoch, offset}.
-local position = redis.call('HMGET', KEYS[1], 'e', 'o')
-if position[1] == ARGV[3] and tonumber(position[2] or '0') < tonumber(ARGV[4]) then
-  redis.call('DEL', KEYS[1], KEYS[2])
-  redis.call('HSET', KEYS[1], 'e', ARGV[1])
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  return {ARGV[1], 0}
-end
-return {position[1] or '', tonumber(position[2] or '0')}
-"""

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from sharedjox_contracts.control import Command
 from sharedjox_contracts.publication import Publication
 
-from .broker.base import Broker, HistoryPage
+from .broker.base import NOWHERE, Broker, HistoryPage, Place
 from .confirmation import Confirmations
 from .connection.connection import Connection
 from .errors import SubscribeRefusedError
@@ -340,14 +340,19 @@ class Subscriptions:
 
     # --- what the broker says ---------------------------------------------------------------------------------------
 
-    def opened(self, app_id: str, channel: str, epoch: str, offset: int) -> None:
+    def place(self, app_id: str, channel: str) -> Place:
+        """See `BrokerListener.place`."""
+        found = self._hub.channel(app_id, channel)
+        return Place(found.epoch, found.offset, found.newest_id) if found is not None and found.is_open else NOWHERE
+
+    def opened(self, app_id: str, channel: str, place: Place, *, reaches: bool) -> None:
         """See `BrokerListener.opened`: the first time joins go on; later times what was missed is fetched."""
         found = self._hub.channel(app_id, channel)
         if found is None:
             return
         if not found.is_open:
             found.is_open = True
-            found.advance(epoch, offset)
+            found.advance(place.epoch, place.offset, place.event_id)
             self._release(found)
             for join in self._waiting.pop(found, ()):
                 self._recover(join)
@@ -355,7 +360,9 @@ class Subscriptions:
             return
         if self.presence is not None and found.kind.is_presence:
             self.presence.reopened(found)
-        if (epoch, offset) == (found.epoch, found.offset):
+        if not reaches:
+            self._declare_lost(found, place if place.offset >= found.offset else self.place(app_id, channel))
+        if (place.epoch, place.offset) == (found.epoch, found.offset) and found not in self._ahead:
             self._release(found)
         else:
             self._catch_up(found)
@@ -374,6 +381,7 @@ class Subscriptions:
             continuity = found.continuity(publication)
             if continuity is Continuity.NEXT:
                 found.offset = publication.offset
+                found.newest_id = publication.header.event_id
                 self._deliver(found, publication)
             elif continuity is not Continuity.REPEAT:
                 found.held = [publication]
@@ -427,16 +435,15 @@ class Subscriptions:
         if page.epoch != channel.epoch and after > 0:
             self._read_on(channel, 0)  # a history begun anew: all of it is news
             return
-        first = page.publications[0].offset if page.publications else page.offset + 1
         if page.epoch == channel.epoch and page.offset < channel.offset:
-            # Redis lost events that it had confirmed, and would give their offsets to others: end this epoch.
-            self._broker.renew_epoch(channel.app_id, channel.name, channel.epoch, channel.offset)
-            return
+            return  # Redis lost what it had confirmed; `opened` is about to come, in another epoch
+        first = page.publications[0].offset if page.publications else page.offset + 1
         if page.epoch != channel.epoch or first != after + 1:
-            self._declare_lost(channel, Position(page.epoch, first - 1 if first == 1 else page.offset))
+            self._declare_lost(channel, _resumed_at(page, first))
         for publication in page.publications:
             if publication.offset == channel.offset + 1:
                 channel.offset = publication.offset
+                channel.newest_id = publication.header.event_id
                 self._deliver(channel, publication)
         self._release(channel)
         for join in self._ahead.pop(channel, ()):
@@ -446,12 +453,19 @@ class Subscriptions:
             else:
                 self._recover(join)
 
-    def _declare_lost(self, channel: Channel, position: Position) -> None:
+    def _declare_lost(self, channel: Channel, place: Place) -> None:
         """Say openly that events may be missing: members are acknowledged anew with `recovered: false`."""
-        channel.advance(position.epoch, position.offset)
-        data = {"position": messages.position_data(position.epoch, position.offset), "recovered": False, "replayed": 0}
+        channel.advance(place.epoch, place.offset, place.event_id)
+        data = {"position": messages.position_data(place.epoch, place.offset), "recovered": False, "replayed": 0}
         if self.presence is not None and channel.kind.is_presence:
             data |= self.presence.acknowledgement(channel)
         self._stats.recoveries["lost"] += len(channel.members)
         frame = messages.subscription_succeeded(channel.name, data)
         self._hub.deliver(channel, Delivery(frame, "pusher_internal:subscription_succeeded"))
+
+
+def _resumed_at(page: HistoryPage, first: int) -> Place:
+    """Where a channel goes on after a loss: at a history's very beginning, else at its end."""
+    if first == 1:
+        return Place(page.epoch)
+    return Place(page.epoch, page.offset, page.publications[-1].header.event_id if page.publications else "")

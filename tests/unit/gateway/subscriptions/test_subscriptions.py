@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from sharedjox_contracts.publication import Header, Publication
 from sharedjox_gateway.apps import App
-from sharedjox_gateway.broker.base import HistoryPage
+from sharedjox_gateway.broker.base import NOWHERE, HistoryPage, Place
 from sharedjox_gateway.broker.durable import DurableEvent, PublishHandler
 from sharedjox_gateway.connection.connection import Connection
 from sharedjox_gateway.hub.hub import Hub
@@ -29,7 +29,6 @@ class ScriptedBroker:
     def __init__(self) -> None:
         self.opened: list[str] = []
         self.closed: list[str] = []
-        self.renewed: list[tuple[str, int]] = []
         self.positions: dict[str, Position] = {}
         self.denials: set[str] = set()
         self.reads: deque[tuple[int, Callable[[HistoryPage | None], None]]] = deque()
@@ -56,9 +55,6 @@ class ScriptedBroker:
 
     def read_denial(self, _app_id: str, _channel: str, socket_id: str, done: Callable[[bool], None]) -> None:
         done(socket_id in self.denials)
-
-    def renew_epoch(self, _app_id: str, _channel: str, epoch: str, offset: int) -> None:
-        self.renewed.append((epoch, offset))
 
     def publish_durable(
         self, _app_id: str, _channel: str, _events: Sequence[DurableEvent], _cache_ms: int, _done: PublishHandler
@@ -99,7 +95,7 @@ class Peer:
 
 def publication(offset: int, epoch: str = "E") -> Publication:
     frame = json.dumps({"event": "e", "channel": CHANNEL, "data": "{}", "epoch": epoch, "offset": offset})
-    return Publication(offset, epoch, Header("e"), frame.encode())
+    return Publication(offset, epoch, Header("e", event_id=f"id-{offset}"), frame.encode())
 
 
 def page(first: int, last: int, epoch: str = "E", head: int | None = None) -> HistoryPage:
@@ -123,8 +119,11 @@ class Bench:
     def join(self, peer: Peer, recover: Position | None = None) -> None:
         self.subscriptions.join(peer.connection, CHANNEL, recover)
 
-    def opened(self, offset: int, epoch: str = "E") -> None:
-        self.subscriptions.opened("1", CHANNEL, epoch, offset)
+    def opened(self, offset: int, epoch: str = "E", *, reaches: bool = True) -> None:
+        self.subscriptions.opened("1", CHANNEL, Place(epoch, offset, f"id-{offset}" if offset else ""), reaches=reaches)
+
+    def place(self) -> Place:
+        return self.subscriptions.place("1", CHANNEL)
 
     def publish(self, *offsets: int, epoch: str = "E") -> None:
         for offset in offsets:
@@ -372,16 +371,50 @@ def test_a_redis_that_lost_everything_is_told_and_its_new_events_are_delivered()
     assert [(event["epoch"], event["offset"]) for event in events] == [("F", 1), ("F", 2)]
 
 
-def test_a_redis_that_lost_its_newest_events_must_not_give_their_offsets_to_others() -> None:
+def test_the_place_names_the_newest_event_however_it_came() -> None:
+    bench = Bench()
+    assert bench.place() == NOWHERE
+    bench.joined_peer(3)
+    assert bench.place() == Place("E", 3, "id-3")
+    bench.publish(4)
+    assert bench.place() == Place("E", 4, "id-4")
+    bench.publish(7)
+    bench.answer(page(5, 7))
+    assert bench.place() == Place("E", 7, "id-7")
+
+
+def test_a_redis_that_lost_its_newest_events_is_told_once_its_new_epoch_is_known() -> None:
     bench = Bench()
     peer = bench.joined_peer(9)
-    bench.opened(7)
+    bench.join(Peer("2.2"), Position("E", 12))  # reads history before the channel is opened anew
     bench.answer(page(10, 9, head=7))
-    assert bench.broker.renewed == [("E", 9)]
+    assert peer.take() == []
     bench.opened(0, epoch="F")
     bench.answer(page(10, 9, epoch="F", head=0))
     bench.answer(page(1, 0, epoch="F"))
     bench.turn()
+    assert position_of(peer.take()[0])["recovered"] is False
+
+
+def test_a_history_that_was_cut_behind_the_outage_is_told_even_if_it_seems_to_fit() -> None:
+    bench = Bench()
+    peer = bench.joined_peer(3)
+    bench.opened(6, reaches=False)
+    bench.publish(7)
+    bench.turn()
+    acknowledged, *events = peer.take()
+    assert position_of(acknowledged) == {"position": {"epoch": "E", "offset": 6}, "recovered": False, "replayed": 0}
+    assert [event["offset"] for event in events] == [7]
+
+
+def test_a_join_ahead_of_this_node_is_answered_after_an_outage_too() -> None:
+    bench = Bench()
+    bench.joined_peer(8)
+    peer = Peer("2.2")
+    bench.join(peer, Position("E", 10))
+    bench.answer(None)
+    bench.opened(8)
+    bench.answer(page(9, 8))
     assert position_of(peer.take()[0])["recovered"] is False
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 from sharedjox_contracts.control import Command
@@ -26,13 +26,33 @@ class HistoryPage(Struct, frozen=True):
     publications: Sequence[Publication]
 
 
+class Place(Struct, frozen=True):
+    """Where a listener stands in a channel: the newest event that it has, by number and by name.
+
+    The name tells apart what two lives of a Redis gave the same number. Empty when it is not known.
+    """
+
+    epoch: str = ""
+    offset: int = 0
+    event_id: str = ""
+
+
+NOWHERE: Final = Place()
+
+
 class BrokerListener(Protocol):
     """Hears the broker. Called on the event loop, never concurrently; must not raise."""
 
-    def opened(self, app_id: str, channel: str, epoch: str, offset: int) -> None:
-        """The broker listens for this channel, and this was its position at or after that moment.
+    def place(self, app_id: str, channel: str) -> Place:
+        """Where the listener stands; NOWHERE before the first `opened`."""
+        ...
 
-        Comes once for each `open`, and again for every open channel after a lost connection was restored.
+    def opened(self, app_id: str, channel: str, place: Place, *, reaches: bool) -> None:
+        """The broker listens for this channel, and this was its place at or after that moment.
+
+        Comes once for each `open`, and again for every open channel after a lost connection was restored. When Redis
+        no longer has what the listener had, the place is in another epoch. `reaches` is False when history has been
+        cut since, so that nobody can tell whether what follows is all there was.
         """
         ...
 
@@ -79,13 +99,6 @@ class Broker(Protocol):
 
     def read_denial(self, app_id: str, channel: str, socket_id: str, done: Callable[[bool], None]) -> None:
         """Whether a revocation of this channel for this connection still stands. An outage is waited out."""
-        ...
-
-    def renew_epoch(self, app_id: str, channel: str, epoch: str, offset: int) -> None:
-        """Begin the channel's history anew if it is still in `epoch` and before `offset`; `opened` follows.
-
-        For a Redis that came back without its newest writes: the offsets it lost must not be given to other events.
-        """
         ...
 
     def publish_durable(

@@ -19,7 +19,6 @@ from sharedjox_contracts.control import decode_command
 from sharedjox_contracts.publication import MalformedPublicationError, Publication, decode_publication
 from sharedjox_contracts.redis_layout import (
     OPEN_SCRIPT,
-    RENEW_SCRIPT,
     HistoryLimits,
     control_topic,
     denied_key,
@@ -32,7 +31,7 @@ from sharedjox_kit.logs import get_logger
 
 from sharedjox_gateway.protocol.messages import Position
 
-from .base import BrokerListener, HistoryPage
+from .base import BrokerListener, HistoryPage, Place
 from .durable import DurableEvent, DurablePublisher, PublishHandler
 from .resp import RedisAddress, Reply, RespConnection, connect
 
@@ -179,24 +178,6 @@ class RedisBroker:
 
         self._commander.send(replied, *command)
 
-    def renew_epoch(self, app_id: str, channel: str, epoch: str, offset: int) -> None:
-        """See `base.Broker.renew_epoch`."""
-        if self._commander is None:
-            return
-        _log.warning("broker.history_lost", channel=channel, epoch=epoch, offset=offset)
-        self._commander.send(
-            self._positioned(live_topic(app_id, channel).encode()),
-            "EVAL",
-            RENEW_SCRIPT,
-            2,
-            meta_key(app_id, channel),
-            log_key(app_id, channel),
-            secrets.token_hex(6),
-            self._limits.meta_seconds * 1000,
-            epoch,
-            offset,
-        )
-
     def publish_durable(
         self, app_id: str, channel: str, events: Sequence[DurableEvent], cache_ms: int, done: PublishHandler
     ) -> None:
@@ -250,8 +231,9 @@ class RedisBroker:
         if named is None or self._commander is None:
             return
         app_id, channel = named
+        place = self._listener.place(app_id, channel)
         self._commander.send(
-            self._positioned(topic),
+            self._positioned(topic, place),
             "EVALSHA",
             self._open_sha,
             2,
@@ -259,10 +241,13 @@ class RedisBroker:
             log_key(app_id, channel),
             secrets.token_hex(6),
             self._limits.meta_seconds * 1000,
+            place.epoch,
+            place.offset,
+            place.event_id,
         )
 
-    def _positioned(self, topic: bytes) -> Callable[[Reply], None]:
-        """A handler for the {epoch, offset} that Redis answers: `opened` for this topic."""
+    def _positioned(self, topic: bytes, known: Place) -> Callable[[Reply], None]:
+        """A handler for the place that Redis answers: `opened` for this topic."""
         named = self._topics.get(topic)
 
         def positioned(reply: Reply) -> None:
@@ -271,7 +256,10 @@ class RedisBroker:
                 if self._commander is not None:
                     self._commander.abort()  # start anew: a channel must not stay half open
             elif named is not None and self._topics.get(topic) == named:
-                self._listener.opened(*named, reply[0].decode(), int(reply[1]))
+                place = Place(reply[0].decode(), int(reply[1]), reply[2].decode())
+                if known.epoch not in ("", place.epoch):
+                    _log.warning("broker.history_lost", channel=named[1], epoch=known.epoch, offset=known.offset)
+                self._listener.opened(*named, place, reaches=bool(reply[3]))
 
         return positioned
 

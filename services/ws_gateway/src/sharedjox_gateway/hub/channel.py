@@ -71,6 +71,7 @@ class Channel:
         "members",
         "name",
         "newest",
+        "newest_id",
         "offset",
         "pending",
         "sequence",
@@ -94,6 +95,8 @@ class Channel:
         """Whether the broker listens for this channel and its position is known."""
         self.epoch = ""
         self.offset = 0
+        self.newest_id = ""
+        """Id of the event at `offset`; empty when it is not known."""
         self.held: list[Publication] | None = None
         """Publications that wait until the ones before them were fetched from history; None when nothing is missing."""
 
@@ -123,8 +126,9 @@ class Channel:
         under_way = [*(self.fanout.deliveries if self.fanout else ()), *self.pending]
         return next((delivery.offset - 1 for delivery in under_way if delivery.offset), self.offset)
 
-    def advance(self, epoch: str, offset: int) -> None:
-        """Move the position: everything up to `offset` was taken."""
+    def advance(self, epoch: str, offset: int, newest_id: str) -> None:
+        """Move the position: everything up to `offset`, where the event `newest_id` is, was taken."""
         self.epoch = epoch
         self.offset = offset
+        self.newest_id = newest_id
         self.newest = None
