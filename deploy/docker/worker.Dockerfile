@@ -1,4 +1,4 @@
-# The worker. Build from the repository: docker build -f deploy/docker/worker.Dockerfile .
+# The worker, and `sharedjox` for operators. Build from the repository: docker build -f deploy/docker/worker.Dockerfile .
 FROM python:3.13-slim AS build
 WORKDIR /src
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
@@ -16,8 +16,9 @@ COPY libs/kit libs/kit
 COPY libs/outbox libs/outbox
 COPY libs/marketplace libs/marketplace
 COPY services/worker services/worker
+COPY tools/operator tools/operator
 RUN /build/bin/pip wheel --no-deps --no-build-isolation --no-index -w /own \
-        ./libs/contracts ./libs/kit ./libs/outbox ./libs/marketplace ./services/worker && \
+        ./libs/contracts ./libs/kit ./libs/outbox ./libs/marketplace ./services/worker ./tools/operator && \
     /build/bin/pip --python /venv/bin/python install --no-deps --no-index /own/*.whl && \
     /build/bin/pip --python /venv/bin/python check
 

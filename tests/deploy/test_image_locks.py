@@ -14,6 +14,8 @@ from tests.support.processes import REPOSITORY
 
 DOCKER = REPOSITORY / "deploy" / "docker"
 SERVICES = {"api": "sharedjox-api", "worker": "sharedjox-worker", "ws_gateway": "sharedjox-gateway"}
+PACKAGES = [*SERVICES.items(), ("worker", "sharedjox-operator")]
+"""Each lock with a package of its image; operators find their command in the worker's."""
 PIN = re.compile(r"^(?P<name>[a-z0-9._-]+)==(?P<version>[^ ;\\]+)", re.MULTILINE)
 # What the images are: CPython 3.13 on Linux.
 IMAGE = {
@@ -58,9 +60,21 @@ def _applies(marker: Marker, extras: frozenset[str]) -> bool:
     return any(marker.evaluate(IMAGE | {"extra": extra}) for extra in (extras or {""}))
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_a_lock_has_what_its_service_needs(name: str) -> None:
-    assert needed_by(SERVICES[name]) - set(pins(f"{name}.lock")) == set(), STALE
+@pytest.mark.parametrize(("name", "package"), PACKAGES)
+def test_a_lock_has_what_its_image_needs(name: str, package: str) -> None:
+    assert needed_by(package) - set(pins(f"{name}.lock")) == set(), STALE
+
+
+@pytest.mark.parametrize(("name", "package"), PACKAGES)
+def test_an_image_is_built_with_its_packages(name: str, package: str) -> None:
+    folder = next(
+        file.parent.relative_to(REPOSITORY)
+        for file in REPOSITORY.glob("*/*/pyproject.toml")
+        if f'name = "{package}"' in file.read_text(encoding="utf-8")
+    )
+    text = (DOCKER / f"{name}.Dockerfile").read_text(encoding="utf-8")
+    assert f"COPY {folder} {folder}\n" in text
+    assert f"./{folder}" in text.partition("-w /own")[2].partition("&&")[0]
 
 
 @pytest.mark.parametrize("name", [*SERVICES, "build"])

@@ -62,7 +62,13 @@ class UserState(msgspec.Struct, frozen=True, rename="camel", tag_field="op", tag
     version: int
 
 
-Command = Unsubscribe | Close | TerminateUser | UserState
+class Drain(msgspec.Struct, frozen=True, rename="camel", tag_field="op", tag="drain"):
+    """One gateway process sends its clients elsewhere and ends; whoever supervises it starts it again."""
+
+    process: str
+
+
+Command = Unsubscribe | Close | TerminateUser | UserState | Drain
 _DECODER: Final[msgspec.json.Decoder[Command]] = msgspec.json.Decoder(Command)
 
 

@@ -21,8 +21,10 @@ def asyncpg_address(database_url: str) -> str:
     return database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
 
 
-async def create_relay_pool(database_url: str, *, size: int = 4, command_seconds: float = 15.0) -> RecordPool:
-    """Connections whose commits do not wait for the disk, opened when first needed.
+async def create_relay_pool(
+    database_url: str, *, size: int = 4, command_seconds: float = 15.0, durable: bool = False
+) -> RecordPool:
+    """Connections whose commits do not wait for the disk, unless `durable`; opened when first needed.
 
     A mark that a crash of Postgres takes back is a row that gets published again, and the repeat changes nothing.
     """
@@ -33,8 +35,8 @@ async def create_relay_pool(database_url: str, *, size: int = 4, command_seconds
         command_timeout=command_seconds,
         reset=_keep_session,
         server_settings={
-            "application_name": "sharedjox-relay",
-            "synchronous_commit": "off",
+            "application_name": "sharedjox-relay" if not durable else "sharedjox-operator",
+            "synchronous_commit": "on" if durable else "off",
             "jit": "off",
             # Each of the relay's statements has one right plan, its index in order. With statistics from before a
             # backlog came or went, the planner would collect and sort the whole backlog instead.

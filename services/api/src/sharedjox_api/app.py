@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 from typing import Final
 
@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from sharedjox_kit.clock import Clock, SystemClock
 from sharedjox_kit.health import Health
 from sharedjox_kit.metrics import create_registry
+from sharedjox_kit.processes import ProcessReport, fingerprint, own_report, reporting
 from sharedjox_kit.redis import create_redis
 from sharedjox_kit.tracing import start_tracing
 from sharedjox_marketplace.accounts.passwords import Passwords
@@ -30,6 +31,7 @@ from .http.openapi import install_openapi
 from .http.problems import add_problem_handlers
 from .http.rate_limits import RateLimiter
 from .jobs import endpoints as jobs
+from .migrations import newest_revision
 from .notifications import endpoints as notifications
 from .runtime import Runtime
 from .settings import ApiSettings
@@ -139,6 +141,25 @@ def _build_runtime(settings: ApiSettings, clock: Clock) -> Runtime:
     )
 
 
+def _reports(settings: ApiSettings) -> Callable[[], ProcessReport]:
+    return own_report(
+        "api",
+        version("sharedjox-api"),
+        settings={
+            "APP_ENV": settings.app_env.value,
+            "SCHEMA_REVISION": newest_revision(),
+            "JWT_SECRET": fingerprint(settings.jwt_secret.get_secret_value()),
+            "JWT_ACCEPTED_SECRETS": ",".join(map(fingerprint, settings.jwt_secrets[1:])),
+        },
+        apps={
+            settings.reverb_app_id: [
+                settings.reverb_app_key,
+                fingerprint(settings.reverb_app_secret.get_secret_value()),
+            ]
+        },
+    )
+
+
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     runtime: Runtime = app.state.runtime
@@ -148,5 +169,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         cleanup.push_async_callback(runtime.engine.dispose)
         cleanup.push_async_callback(runtime.redis.aclose)
         await cleanup.enter_async_context(runtime.doorbell.running())
+        await cleanup.enter_async_context(reporting(runtime.redis, _reports(runtime.settings)))
         yield
         runtime.health.start_draining()

@@ -19,6 +19,7 @@ from sharedjox_kit.environment import refuse
 from sharedjox_kit.health import AdminServer, Health
 from sharedjox_kit.logs import get_logger
 from sharedjox_kit.metrics import create_registry
+from sharedjox_kit.processes import ProcessReport, fingerprint, own_report, reporting
 from sharedjox_kit.redis import create_redis
 from sharedjox_kit.tasks import QUEUE_NAME
 from sharedjox_kit.tracing import Tracing, start_tracing
@@ -111,7 +112,24 @@ class WorkerApp:
             webhooks = WebhookDispatcher(
                 webhook_redis, settings.load_webhook_apps, settings.delivery(), WebhookMetrics(registry)
             )
+            await stack.enter_async_context(reporting(webhook_redis, self._reports()))
             await self._work(services, health, redis, webhooks)
+
+    def _reports(self) -> Callable[[], ProcessReport]:
+        settings = self._settings
+        # A secret that signs nothing may be a sample; it is nobody's business then.
+        signing = [app for app in settings.load_webhook_apps() if app.webhooks]
+        return own_report(
+            "worker",
+            version("sharedjox-worker"),
+            settings={
+                "APP_ENV": settings.app_env.value,
+                "HISTORY_LENGTH": str(settings.history_length),
+                "HISTORY_AGE_SECONDS": str(settings.history_age_seconds),
+                "HISTORY_META_SECONDS": str(settings.history_meta_seconds),
+            },
+            apps={app.id: [app.key, fingerprint(app.secret)] for app in signing},
+        )
 
     def _build_runner(
         self,

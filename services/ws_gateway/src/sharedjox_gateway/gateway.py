@@ -6,7 +6,7 @@ import asyncio
 import os
 from typing import Final
 
-from sharedjox_contracts.control import Close, Command, TerminateUser, Unsubscribe, UserState
+from sharedjox_contracts.control import Close, Command, Drain, TerminateUser, Unsubscribe, UserState
 from sharedjox_contracts.count_layout import CONNECTIONS_FIELD
 from sharedjox_contracts.redis_layout import HistoryLimits
 from sharedjox_kit.logs import get_logger
@@ -40,6 +40,7 @@ from .protocol import messages
 from .protocol.client_address import TrustedProxies
 from .protocol.close_codes import PusherError
 from .protocol.handshake import UpgradeRequest, accept_response, check_protocol, origin_is_allowed
+from .reports import Reports
 from .settings import GatewaySettings
 from .stats import Stats
 from .subscriptions import REVOKED, Preparation, Subscriptions
@@ -104,6 +105,7 @@ class Gateway:
         self.callers = Callers(TrustedProxies(settings.trusted_proxies), limit=settings.max_connections_per_address)
         self.xhr = XhrSessions(lambda: self.redis.commander)
         self.figures = Figures(self.stats, lambda: len(self.hub.connections), lambda: self.redis.commander, loop.time)
+        self.reports = Reports(self.redis, settings, lambda: self.apps.listed, self._state)
         self._app_connections: dict[str, int] = {}
         self.counts = Counts(self.hub, self.apps, self.redis, self.lease, self._app_connections)
         self.subscriptions.on_members = self.counts.mark
@@ -123,6 +125,8 @@ class Gateway:
         self.max_message_bytes = settings.max_message_bytes
         self.max_buffer_bytes = settings.max_buffer_bytes
         self.is_draining = False
+        self.told_to_drain = asyncio.Event()
+        """An operator wants this process to drain and end, as a signal would make it."""
         self._connection_limit = settings.connection_limit
         self._tasks: list[asyncio.Task[None]] = []
         self._now = loop.time
@@ -146,6 +150,7 @@ class Gateway:
             connection.abort()
         self.counts.retire()
         self.figures.retire()
+        self.reports.retire()
         await self.lease.resign()
         await self.redis.aclose()
         self._collector.uninstall()
@@ -162,6 +167,7 @@ class Gateway:
             self.subscriptions.confirmations.tick()
             self.xhr.tick()
             self.figures.tick()
+            self.reports.tick()
             self._apps_file.tick()
             ticks += 1
             if ticks % SWEEP_TICKS == 0:
@@ -205,6 +211,16 @@ class Gateway:
             "redis_connected": float(self.broker.is_connected),
             "draining": float(self.is_draining),
             "apps_file_refused": float(self._apps_file.is_refused),
+        }
+
+    def _state(self) -> dict[str, int]:
+        """What operators see of this process at a glance."""
+        return {
+            "connections": len(self.hub.connections),
+            "connection_limit": self._connection_limit,
+            "subscriptions": self.stats.subscriptions,
+            "channels": self.hub.channel_count,
+            "draining": int(self.is_draining),
         }
 
     # --- EntryOwner -------------------------------------------------------------------------------------------------
@@ -337,6 +353,10 @@ class Gateway:
             return
         if isinstance(command, UserState):
             self.users.state_changed(app_id, command)
+            return
+        if isinstance(command, Drain):
+            if command.process == self.reports.id:
+                self.told_to_drain.set()
             return
         connection = self.hub.connections.get(command.socket_id)
         if connection is None or connection.app.id != app_id:

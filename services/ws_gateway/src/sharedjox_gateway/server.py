@@ -173,7 +173,7 @@ async def serve(settings: GatewaySettings) -> None:
     running = [loop.create_task(each.serve(sockets=sockets)) for each, sockets in servers]
     host, port = listener.getsockname()[:2]
     _log.info("gateway.listening", host=host, port=port, apps=gateway.apps.ids, limit=settings.connection_limit)
-    await _first(stop.wait(), *running)
+    await _first(stop.wait(), gateway.told_to_drain.wait(), *running)
     for accepting in server.servers:
         accepting.close()
     await _first(gateway.drain(), hurry.wait())

@@ -1,0 +1,1 @@
+"""`sharedjox`: what operators ask a running platform, and what they tell it."""

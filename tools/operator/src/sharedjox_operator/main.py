@@ -1,0 +1,141 @@
+"""The command `sharedjox`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import asyncpg
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from sharedjox_kit.environment import load_settings
+from sharedjox_kit.redis import create_redis
+from sharedjox_outbox.claims import RecordPool
+from sharedjox_outbox.postgres import create_relay_pool
+
+from . import connections, doctor, drain, parked, rotation
+from .errors import OperatorError
+from .findings import Level
+from .settings import OperatorSettings
+
+_EPILOG = "REDIS_URL, DATABASE_URL and REVERB_APP_ID say where the platform is, as for its services."
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What commands talk to. Nothing connects before it is asked."""
+
+    pool: RecordPool
+    redis: Redis
+    app_id: str
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command. Status 0: done and well; 1: not, with one line that says why."""
+    options = _parser().parse_args(arguments)
+    try:
+        status = _rotate(options) if options.command == "rotate-keys" else asyncio.run(_run(options))
+    except OperatorError as error:
+        _leave(str(error))
+    except (RedisError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        _leave(f"{type(error).__name__}: {error}; `sharedjox doctor` says more")
+    raise SystemExit(status)
+
+
+def _leave(line: str) -> None:
+    sys.stderr.write(f"error: {line}\n")
+    raise SystemExit(1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sharedjox", description="Operate a running SharedJox.", epilog=_EPILOG)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("doctor", help="look at every part and say what is wrong; status 1 when something is")
+    commands.add_parser("connections", help="processes, connections, clocks, over the whole cluster")
+
+    channels = commands.add_parser("channels", help="occupied channels, the busiest first")
+    channels.add_argument("--prefix", default="", help="only names that begin with this")
+    channels.add_argument("--limit", type=int, default=50)
+
+    shelf = commands.add_parser("parked", help="events that could not be published").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    listed = shelf.add_parser("list", help="which, and why")
+    listed.add_argument("--limit", type=int, default=100)
+    listed.add_argument("--json", action="store_true", help="a JSON object a line, with payloads")
+    replayed = shelf.add_parser("replay", help="publish them after all, when the cause is gone")
+    which = replayed.add_mutually_exclusive_group(required=True)
+    which.add_argument("id", nargs="*", type=int, default=[])
+    which.add_argument("--all", action="store_true")
+    discarded = shelf.add_parser("discard", help="delete them for good; prints what they were")
+    discarded.add_argument("id", nargs="+", type=int)
+
+    away = commands.add_parser("drain", help="empty one gateway and end it; its supervisor starts it again")
+    away.add_argument("process", help="its id, or how that begins (sharedjox connections)")
+    away.add_argument("--timeout", type=float, default=180, metavar="SECONDS")
+    away.add_argument("--alone", action="store_true", help="even when no other gateway can take its clients")
+
+    keys = commands.add_parser(
+        "rotate-keys",
+        help="next step of a rotation: reads .env, APPS_FILE or a Kubernetes Secret (JSON), writes it changed",
+    )
+    keys.add_argument("key", choices=[one.value for one in rotation.Key])
+    keys.add_argument("step", choices=[one.value for one in rotation.Step])
+    keys.add_argument("--app", metavar="ID", help="which app of APPS_FILE")
+    return parser
+
+
+def _rotate(options: argparse.Namespace) -> int:
+    key, step = rotation.Key(options.key), rotation.Step(options.step)
+    sys.stdout.write(rotation.rotate(sys.stdin.read(), key, step, app_id=options.app))
+    sys.stderr.write(f"now roll {rotation.WHO_ROLLS[key, step]}\n")
+    return 0
+
+
+async def _run(options: argparse.Namespace) -> int:
+    async with _platform(load_settings(OperatorSettings)) as platform:
+        if options.command == "doctor":
+            findings = await doctor.examine(platform.pool, platform.redis)
+            _say("\n".join(map(str, findings)))
+            return int(any(one.level is Level.FAIL for one in findings))
+        if options.command == "parked":
+            _say(await _parked(platform, options))
+        elif options.command == "drain":
+            await drain.drain(platform.redis, options.process, alone=options.alone, seconds=options.timeout, say=_say)
+        elif options.command == "channels":
+            _say(await connections.show_channels(platform.redis, platform.app_id, options.prefix, options.limit))
+        else:
+            _say(await connections.show_connections(platform.redis, [platform.app_id]))
+    return 0
+
+
+async def _parked(platform: Platform, options: argparse.Namespace) -> str:
+    if options.action == "list":
+        return await parked.show_parked(platform.pool, limit=options.limit, as_json=options.json)
+    if options.action == "replay":
+        return await parked.replay(platform.pool, platform.redis, None if options.all else options.id)
+    return await parked.discard(platform.pool, options.id)
+
+
+@asynccontextmanager
+async def _platform(settings: OperatorSettings) -> AsyncIterator[Platform]:
+    pool = await create_relay_pool(settings.database_url, size=2, durable=True)
+    redis = create_redis(settings.redis_url, retries=0, timeout_seconds=5.0)
+    try:
+        yield Platform(pool, redis, settings.reverb_app_id)
+    finally:
+        await redis.aclose()
+        await pool.close()
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
