@@ -161,4 +161,4 @@ async def refused(node: GatewayNode, app: TestApp) -> int:
         assert error["event"] == "pusher:error"
         await socket.wait_closed()
         assert socket.close_code == error["data"]["code"]
-        return socket.close_code
+        return socket.close_code or 0
