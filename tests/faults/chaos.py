@@ -67,6 +67,7 @@ class Chaos:
         self._clients: list[RecoveringClient] = []
         self._report = Report()
         self._posting = True
+        self._posted = 0
         self._http = httpx.AsyncClient(base_url=stack.api_url, timeout=5)
 
     async def run(self, faults: int) -> Report:
@@ -123,6 +124,7 @@ class Chaos:
             while True:
                 answer = await self._ask("/api/jobs", poster, body, key)
                 if answer is not None and answer.status_code == 201:
+                    self._posted += 1
                     break
                 if answer is not None and answer.status_code not in (409, 429, 500, 502, 503):
                     self._report.problems.append(f"POST /api/jobs answered {answer.status_code}: {answer.text[:200]}")
@@ -158,7 +160,22 @@ class Chaos:
         name, fault = dice.choice(faults)
         self._report.faults[name] += 1
         await fault()
-        await asyncio.sleep(dice.uniform(0.1, 0.6))
+        await self._load_goes_on(dice.randint(0, 6))
+
+    async def _load_goes_on(self, posts: int) -> None:
+        """Wait until so many more jobs were posted; none = the next fault comes on top of this one.
+
+        By events and not by time, so that a slow machine gets as much load between its faults as a fast one.
+        """
+        wanted = self._posted + posts
+
+        def is_reached() -> bool:
+            for service in self._stack.services.values():
+                if not service.is_running:  # gave up without its servers: a supervisor would start it
+                    service.start(wait=False)
+            return self._posted >= wanted
+
+        await eventually(is_reached, SETTLE_SECONDS, what=f"{posts} jobs are posted after a fault")
 
     async def _kill(self, name: str, pause: float) -> None:
         self._stack.services[name].kill()

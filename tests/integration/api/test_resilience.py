@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from sharedjox_devstack.redis import EmbeddedRedis
 from sharedjox_kit.tasks import QUEUE_NAME, WAKE_TOPIC
@@ -63,6 +65,25 @@ async def test_a_race_that_is_always_lost_is_a_retryable_refusal(api: Api) -> No
     refused = await api.post(client, "/api/jobs", JOB)
     assert (refused.status_code, refused.json()["code"]) == (503, "temporarily-unavailable")
     assert refused.headers["retry-after"] == "1"
+
+
+async def test_connections_that_the_database_closed_are_replaced(api: Api) -> None:
+    """As after a restart of Postgres: the pool is full of connections that lead nowhere."""
+    client = await api.person("client")
+    await asyncio.gather(*(api.post(client, "/api/jobs", JOB) for _ in range(8)))
+    await api.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+
+    async def answers() -> list[int]:
+        several = await asyncio.gather(*(api.post(client, "/api/jobs", JOB) for _ in range(8)))
+        return [answer.status_code for answer in several]
+
+    async def all_succeed() -> bool:
+        return set(await answers()) == {201}
+
+    await eventually(all_succeed, what="every request finds a connection that works")
 
 
 async def test_requests_succeed_while_redis_is_away_and_the_bell_rings_later(

@@ -94,8 +94,7 @@ class Transactor:
 
     async def _once(self, work: Work[_Result], context: RequestContext) -> _Result:
         async with self._engine.connect() as connection:
-            transaction = driver_of(connection).transaction()
-            await transaction.start()
+            transaction = await _begin(connection)
             try:
                 async with AsyncSession(connection, expire_on_commit=False, autoflush=False) as session:
                     unit = UnitOfWork(session, connection, now=self._clock.now(), context=context)
@@ -113,6 +112,16 @@ class Transactor:
         if appended:
             self._on_commit()
         return result
+
+
+async def _begin(connection: AsyncConnection) -> Transaction:
+    transaction = driver_of(connection).transaction()
+    try:
+        await transaction.start()
+    except BaseException:
+        await _drop_unless_clean(connection)
+        raise
+    return transaction
 
 
 async def _roll_back(connection: AsyncConnection, transaction: Transaction) -> None:
