@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
 from redis.asyncio import Redis
 from sharedjox_contracts.codec import encode_json_text
+from sharedjox_contracts.control import COMMAND, Command, open_command
 from sharedjox_contracts.frames import open_event_frame
 from sharedjox_contracts.publication import Header, publish_arguments, publish_keys
-from sharedjox_contracts.redis_layout import PUBLISH_SCRIPT, HistoryLimits
+from sharedjox_contracts.redis_layout import CONTROL_CHANNEL, PUBLISH_SCRIPT, HistoryLimits
 from sharedjox_kit.clock import unix_ms, unix_us
 
 
@@ -38,6 +39,22 @@ class Publisher:
             now_ms=unix_ms(),
             limits=self._limits,
         )
+        return await self._run(channel, arguments)
+
+    async def command(self, command: Command) -> int:
+        """Publish a command to the gateways; returns its offset."""
+        event_id, frame, _ = open_command(command, str(uuid.uuid4()))
+        arguments = publish_arguments(
+            event_id=event_id,
+            opened_frame=frame,
+            header=Header(COMMAND, event_id=event_id),
+            candidate_epoch=secrets.token_hex(6),
+            now_ms=unix_ms(),
+            limits=self._limits,
+        )
+        return await self._run(CONTROL_CHANNEL, arguments)
+
+    async def _run(self, channel: str, arguments: Sequence[bytes | str | int]) -> int:
         keys = publish_keys(self._app_id, channel)
         answer = self._redis.eval(PUBLISH_SCRIPT, len(keys), *keys, *arguments)  # type: ignore[arg-type]  # bytes are fine
         _is_new, _epoch, offset = await cast("Awaitable[tuple[int, bytes, int]]", answer)

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from sharedjox_contracts.codec import decode_json
 from sharedjox_contracts.events import Payload, WalletUpdated
+from sharedjox_contracts.history import HistoryPolicy
 from sharedjox_contracts.publication import Publication, decode_publication
 from sharedjox_contracts.redis_layout import HistoryLimits, log_key
 from sharedjox_kit.redis import create_redis
@@ -92,7 +93,7 @@ class Outbox:
             metrics=self.metrics,
             on_control=on_control or self.on_control,
             settings=settings,
-            limits=limits,
+            history=HistoryPolicy(limits) if limits is not None else None,
         )
 
 

@@ -13,7 +13,8 @@ from redis.asyncio.client import PubSub
 from sharedjox_contracts.channels import presence_job, private_job, private_user
 from sharedjox_contracts.control import AccessChanged, Close, Command, SessionRevoked, Unsubscribe, decode_command
 from sharedjox_contracts.events import Payload
-from sharedjox_contracts.redis_layout import control_topic, grants_key, session_sockets_key
+from sharedjox_contracts.publication import decode_publication
+from sharedjox_contracts.redis_layout import CONTROL_CHANNEL, grants_key, live_topic, session_sockets_key
 from sharedjox_kit.tasks import WAKE_TOPIC
 from sharedjox_marketplace.accounts.model import User
 from sharedjox_marketplace.jobs.model import Job
@@ -43,7 +44,7 @@ class Heard(list[Command]):
         """Take in what has come."""
         while (message := await self._subscription.get_message(timeout=0.05)) is not None:
             if message["type"] == "message":
-                self.append(decode_command(message["data"]))
+                self.append(decode_command(decode_publication(message["data"]).frame))
         return True
 
 
@@ -51,7 +52,7 @@ class Heard(list[Command]):
 async def commands(redis: Redis) -> AsyncIterator[Heard]:
     """What a gateway would be told."""
     async with redis.pubsub() as subscription:
-        await subscription.subscribe(control_topic(APP))
+        await subscription.subscribe(live_topic(APP, CONTROL_CHANNEL))
         await subscription.get_message(timeout=5)
         yield Heard(subscription)
 

@@ -23,6 +23,9 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("HISTORY_LENGTH", "100"),
         ("OUTBOX_KEEP_HOURS", "0"),
         ("IDEMPOTENCY_KEEP_HOURS", "1"),
+        ("HISTORY_KINDS", "presence=100/600"),
+        ("HISTORY_KINDS", "secret=1000/600"),
+        ("HISTORY_KINDS", "presence=1000"),
     ],
 )
 def test_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -34,7 +37,7 @@ def test_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None
 def test_defaults_and_what_they_become() -> None:
     settings = WorkerSettings()
     assert settings.worker_metrics_port == 9100
-    assert settings.relay().batch_rows <= settings.history_limits().length
+    assert settings.relay().batch_rows <= settings.history().shortest
     assert settings.relay().replay_window == dt.timedelta(seconds=10)
 
 

@@ -1,7 +1,9 @@
 """Commands to the gateways, and the outbox rows that lead to them. They never reach a browser.
 
 A revocation travels like an event: its row commits with the state that caused it, so it cannot be lost; the worker
-turns it into commands for the sockets concerned and publishes those on `redis_layout.control_topic`.
+turns it into commands for the sockets concerned and publishes those on `redis_layout.CONTROL_CHANNEL`, with the script
+and the history of any event: a gateway that was cut off is told what it missed. `UserState` and `Drain` have
+no history: they concern who is there now.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import msgspec
 
 from .codec import encode_json
 from .events import Payload
+from .publication import Header, encode_header
 
 
 class AccessChanged(Payload, frozen=True):
@@ -68,6 +71,9 @@ class Drain(msgspec.Struct, frozen=True, rename="camel", tag_field="op", tag="dr
     process: str
 
 
+COMMAND: Final = "command"
+"""The event name of commands on CONTROL_CHANNEL."""
+
 Command = Unsubscribe | Close | TerminateUser | UserState | Drain
 _DECODER: Final[msgspec.json.Decoder[Command]] = msgspec.json.Decoder(Command)
 
@@ -77,6 +83,14 @@ def encode_command(command: Command) -> bytes:
     return encode_json(command)
 
 
+def open_command(command: Command, event_id: str) -> tuple[str, bytes, bytes]:
+    """A command as an event for the publish script: its id, its open frame, its header."""
+    return event_id, encode_json(command)[:-1], encode_header(Header(COMMAND, event_id=event_id))
+
+
 def decode_command(message: bytes) -> Command:
-    """Raises: msgspec.ValidationError or msgspec.DecodeError for anything that is no command."""
+    """A command as announced, or the frame of a publication on CONTROL_CHANNEL.
+
+    Raises: msgspec.ValidationError or msgspec.DecodeError for anything that is no command.
+    """
     return _DECODER.decode(message)

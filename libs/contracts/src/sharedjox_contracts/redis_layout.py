@@ -11,10 +11,15 @@ script stays legal there. `live` is a pub/sub channel name, the others are keys.
 | `sj:{app:channel}:last` | string | the last publication of a cache channel, with its time to live |
 | `sj:{app:channel}:seen:<client id>` | string | `<epoch> <offset>` that a stock client has certainly received |
 | `sj:{app:channel}:live` | pub/sub | publications as they happen |
+| `sj:{app}:granting` | string | there when the app's back end writes grants |
+| `sj:{app}:mark:<node>` | string | a gateway process's count of its own marks, see `watermark_key` |
+
+Commands to the gateways are events of a channel of their own, CONTROL_CHANNEL, so they have a history too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,14 +65,33 @@ def parse_live_topic(topic: str) -> tuple[str, str]:
     return app_id, channel
 
 
+CONTROL_CHANNEL: Final = "#control"
+"""Commands to the gateways (take a channel away, close, terminate a user) are durable events here: a gateway that was
+away is told what it missed. No client can name it."""
+
+
 def control_topic(app_id: str) -> str:
-    """The pub/sub name on which every gateway takes commands (terminate a user, drop a subscription)."""
+    """The pub/sub name of what gateways tell each other and need not be told twice (`control.UserState`)."""
     return f"{KEY_PREFIX}:{{{app_id}}}:control"
+
+
+def watermark_key(app_id: str, node: str) -> str:
+    """How often a gateway process has written this key (string).
+
+    Redis loses the end of what was written to it, never the middle. What was written before a mark that is still there,
+    grants among it, is still there as well; so the key has the hash tag of the grants.
+    """
+    return f"{KEY_PREFIX}:{{{app_id}}}:mark:{node}"
 
 
 def grants_key(app_id: str, channel: str) -> str:
     """Who was authorized for this channel (sorted set): member `socket_id|user_id|session_id`, score Unix seconds."""
     return f"{KEY_PREFIX}:{{{app_id}}}:grants:{channel}"
+
+
+def granting_key(app_id: str) -> str:
+    """There when the app's back end writes grants (string); without them there is nothing that Redis could forget."""
+    return f"{KEY_PREFIX}:{{{app_id}}}:granting"
 
 
 def denied_key(app_id: str, channel: str, socket_id: str) -> str:
@@ -113,6 +137,12 @@ class HistoryLimits:
     age_seconds: int = 3600
     meta_seconds: int = 7 * 86400
 
+
+LimitsFor = Callable[[str], HistoryLimits]
+"""What a channel keeps."""
+
+CONTROL_LIMITS: Final = HistoryLimits(length=10_000, age_seconds=86_400, meta_seconds=3650 * 86_400)
+"""Of CONTROL_CHANNEL. A day is the longest life of a connection; the position never goes for want of commands."""
 
 REPEAT_WINDOW: Final = 512
 """How many of a channel's newest event ids outlive its history: a relay that died repeats at most one batch."""

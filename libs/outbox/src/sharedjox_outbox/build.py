@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from redis.asyncio import Redis
+from sharedjox_contracts.history import HistoryPolicy
 from sharedjox_contracts.redis_layout import HistoryLimits
 from sharedjox_kit.tracing import Tracing
 
@@ -25,7 +26,7 @@ def build_relay(
     metrics: RelayMetrics,
     on_control: ControlHandler,
     settings: RelaySettings | None = None,
-    limits: HistoryLimits | None = None,
+    history: HistoryPolicy | None = None,
     max_data_bytes: int = DEFAULT_MAX_DATA_BYTES,
     sharded: bool = False,
     tracing: Tracing | None = None,
@@ -35,14 +36,14 @@ def build_relay(
     Raises: ValueError when a batch is longer than a channel's history: its repeat after a crash would then not be
     recognized.
     """
-    settings, limits = settings or RelaySettings(), limits or HistoryLimits()
-    if max(settings.batch_rows, settings.repeat_rows_per_channel) > limits.length:
-        msg = f"a history of {limits.length} events cannot recognize a repeated batch of {settings.batch_rows}"
+    settings, history = settings or RelaySettings(), history or HistoryPolicy(HistoryLimits())
+    if max(settings.batch_rows, settings.repeat_rows_per_channel) > history.shortest:
+        msg = f"a history of {history.shortest} events cannot recognize a repeated batch of {settings.batch_rows}"
         raise ValueError(msg)
     return Relay(
         pool=pool,
         publisher=EventPublisher(redis, app_id=app_id, sharded=sharded),
-        preparer=Preparer(lambda _channel: limits, max_data_bytes=max_data_bytes, tracing=tracing),
+        preparer=Preparer(history, max_data_bytes=max_data_bytes, tracing=tracing),
         on_control=on_control,
         metrics=metrics,
         settings=settings,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,7 +15,7 @@ from sharedjox_contracts.control import CONTROL_TYPES
 from sharedjox_contracts.events import EVENT_TYPES, Payload
 from sharedjox_contracts.frames import open_event_frame
 from sharedjox_contracts.publication import Header
-from sharedjox_contracts.redis_layout import MAX_EVENTS_PER_CALL, HistoryLimits
+from sharedjox_contracts.redis_layout import MAX_EVENTS_PER_CALL, HistoryLimits, LimitsFor
 from sharedjox_kit.tracing import OpenSpan, Tracing
 
 from .claims import Row
@@ -25,8 +25,6 @@ _EPOCH_START: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND: Final = dt.timedelta(microseconds=1)
 CACHE_MS: Final = 30 * 60 * 1000
 """How long a cache channel remembers its last event (Pusher: 30 minutes)."""
-
-LimitsFor = Callable[[str], HistoryLimits]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,20 @@ from typing import Final, cast
 
 from prometheus_client import CollectorRegistry, Counter
 from redis.asyncio import Redis
-from sharedjox_contracts.control import AccessChanged, Close, Command, SessionRevoked, Unsubscribe, encode_command
+from sharedjox_contracts.control import AccessChanged, Close, Command, SessionRevoked, Unsubscribe, open_command
 from sharedjox_contracts.events import Payload
+from sharedjox_contracts.publication import publish_keys
 from sharedjox_contracts.redis_layout import (
+    CONTROL_CHANNEL,
+    CONTROL_LIMITS,
     DENIAL_SECONDS,
-    control_topic,
+    MAX_EVENTS_PER_CALL,
+    PUBLISH_MANY_SCRIPT,
     denied_key,
     grants_key,
     session_sockets_key,
 )
+from sharedjox_kit.clock import unix_ms
 from sharedjox_kit.logs import get_logger
 from sharedjox_outbox.claims import Row
 
@@ -73,6 +78,7 @@ class AccessControl:
         self._redis = redis
         self._app_id = app_id
         self._who_may_stay = who_may_stay
+        self._publish = redis.register_script(PUBLISH_MANY_SCRIPT)
         self._commands = Counter(
             "sharedjox_worker_access_commands_total",
             "Commands sent to gateways because somebody lost a right.",
@@ -134,10 +140,21 @@ class AccessControl:
         )
         log.info("access.session_revoked", session_id=session_id, sockets=len(sockets))
 
-    async def _send(self, commands: Iterable[Command]) -> None:
-        pipeline = self._redis.pipeline(transaction=False)
-        topic = control_topic(self._app_id)
-        for command in commands:
-            pipeline.publish(topic, encode_command(command))
-            self._commands.labels(type(command).__name__.lower()).inc()
-        await pipeline.execute()
+    async def _send(self, commands: Sequence[Command]) -> None:
+        """Publish commands in order. What was sent before an error is sent again by the next attempt: no harm."""
+        keys = publish_keys(self._app_id, CONTROL_CHANNEL)
+        for start in range(0, len(commands), MAX_EVENTS_PER_CALL):
+            chunk = commands[start : start + MAX_EVENTS_PER_CALL]
+            arguments: list[bytes | str | int] = [
+                secrets.token_hex(6),
+                unix_ms(),
+                CONTROL_LIMITS.length,
+                CONTROL_LIMITS.age_seconds * 1000,
+                CONTROL_LIMITS.meta_seconds * 1000,
+                0,
+            ]
+            for command in chunk:
+                arguments += open_command(command, secrets.token_hex(12))
+            await self._publish(keys, arguments)
+            for command in chunk:
+                self._commands.labels(type(command).__name__.lower()).inc()

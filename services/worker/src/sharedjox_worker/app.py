@@ -156,7 +156,7 @@ class WorkerApp:
                 redis, app_id=settings.reverb_app_id, who_may_stay=who_may_stay, registry=registry
             ),
             settings=settings.relay(),
-            limits=settings.history_limits(),
+            history=settings.history(),
             max_data_bytes=settings.relay_max_event_bytes,
             tracing=tracing,
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import Field, SecretStr, field_validator, model_validator
+from sharedjox_contracts.history import HistoryPolicy, parse_history_kinds
 from sharedjox_contracts.redis_layout import HistoryLimits
 from sharedjox_contracts.webhooks import WebhookApp, decode_webhook_apps, endpoints_from_urls
 from sharedjox_kit.environment import ServiceSettings, reject_sample_secret
@@ -52,6 +53,8 @@ class WorkerSettings(ServiceSettings):
     history_length: int = Field(default=1000, ge=1, le=100_000)
     history_age_seconds: int = Field(default=3600, ge=1)
     history_meta_seconds: int = Field(default=7 * 86400, ge=60)
+    history_kinds: str = ""
+    """As the gateways have it: other limits for some kinds of channels, kind=events/seconds, comma separated."""
 
     outbox_keep_hours: float = Field(default=24.0, gt=0)
     """How long published rows stay in the outbox."""
@@ -64,8 +67,11 @@ class WorkerSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _history_holds_a_batch(self) -> WorkerSettings:
-        if self.relay_batch_rows > self.history_length:
-            msg = "RELAY_BATCH_ROWS may not exceed HISTORY_LENGTH: a repeated batch would not be recognized"
+        if self.relay_batch_rows > self.history().shortest:
+            msg = (
+                "RELAY_BATCH_ROWS may not exceed HISTORY_LENGTH nor any length in HISTORY_KINDS: a repeated batch would"
+                " not be recognized"
+            )
             raise ValueError(msg)
         return self
 
@@ -96,14 +102,15 @@ class WorkerSettings(ServiceSettings):
             allow_private=self.webhook_allow_private,
         )
 
-    def history_limits(self) -> HistoryLimits:
-        """How much of every channel's past Redis keeps."""
-        return HistoryLimits(self.history_length, self.history_age_seconds, self.history_meta_seconds)
+    def history(self) -> HistoryPolicy:
+        """How much of each channel's past Redis keeps. Raises: ValueError that says what is wrong."""
+        limits = HistoryLimits(self.history_length, self.history_age_seconds, self.history_meta_seconds)
+        return HistoryPolicy(limits, parse_history_kinds(self.history_kinds, limits))
 
     def relay(self) -> RelaySettings:
         """The relay's part."""
         return RelaySettings(
             batch_rows=self.relay_batch_rows,
-            repeat_rows_per_channel=min(self.relay_batch_rows, self.history_length),
+            repeat_rows_per_channel=min(self.relay_batch_rows, self.history().shortest),
             replay_window=dt.timedelta(seconds=self.relay_replay_seconds),
         )

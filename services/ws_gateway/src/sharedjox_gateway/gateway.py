@@ -8,7 +8,6 @@ from typing import Final
 
 from sharedjox_contracts.control import Close, Command, Drain, TerminateUser, Unsubscribe, UserState
 from sharedjox_contracts.count_layout import CONNECTIONS_FIELD
-from sharedjox_contracts.redis_layout import HistoryLimits
 from sharedjox_kit.logs import get_logger
 from sharedjox_kit.tracing import start_tracing
 
@@ -23,8 +22,10 @@ from .collector import Collector
 from .connection.connection import Connection
 from .connection.entry import Entry
 from .connection.sending import choose_send
+from .control import ControlFeed
 from .counts import Counts
 from .figures import Figures
+from .grants import GrantWatch
 from .handler import MessageHandler
 from .heartbeat import TICK_SECONDS, Heartbeat
 from .http.api import HttpApi
@@ -67,11 +68,10 @@ class Gateway:
         self.hub: Hub[Connection] = Hub(loop.call_soon, observer, send=choose_send(use_native=settings.gateway_native))
         self.subscriptions = Subscriptions(self.hub, self.stats, self._joined)
         self.subscriptions.on_command = self._command
-        limits = HistoryLimits(settings.history_length, settings.history_age_seconds, settings.history_meta_seconds)
         self.redis = RedisBroker(
             parse_redis_url(settings.redis_url),
             self.subscriptions,
-            limits,
+            settings.history(),
             self.apps.ids,
             probe_seconds=settings.redis_probe_seconds,
         )
@@ -84,6 +84,9 @@ class Gateway:
         self.presence = PresenceRegistry(self.hub, self.redis, self.lease, self.apps, self.subscriptions.refuse)
         self.subscriptions.presence = self.presence
         self.users = UserRegistry(self.hub, self.redis, self.lease, self.apps, self.subscriptions)
+        self.control = ControlFeed(self.broker, self._command, self._doubt)
+        self.control.follow(self.apps.ids)
+        self.grants = GrantWatch(self.redis, self.hub.connections, self._send_away, loop.time)
         self.handler = MessageHandler(
             self.hub,
             self.apps,
@@ -93,6 +96,7 @@ class Gateway:
             self.presence,
             self.users,
             self.webhooks,
+            self.grants.admit,
         )
         self.heartbeat = Heartbeat(
             self.hub.connections,
@@ -168,6 +172,7 @@ class Gateway:
             self.xhr.tick()
             self.figures.tick()
             self.reports.tick()
+            self.grants.tick()
             self._apps_file.tick()
             ticks += 1
             if ticks % SWEEP_TICKS == 0:
@@ -177,15 +182,25 @@ class Gateway:
         """Send everybody elsewhere: 4200 in waves over the drain window. New upgrades get 4200 at once."""
         self.is_draining = True
         self.api_connections.drain()
-        connections = list(self.hub.connections.values())
+        await self._reconnect_in_waves(list(self.hub.connections.values()))
+
+    async def _reconnect_in_waves(self, connections: list[Connection]) -> None:
         waves = max(1, round(self.settings.drain_seconds / self.settings.drain_wave_seconds))
         share = -(-len(connections) // waves)
-        _log.info("gateway.draining", connections=len(connections), waves=waves)
+        _log.info("gateway.sending_away", connections=len(connections), waves=waves, draining=self.is_draining)
         for start in range(0, len(connections), max(share, 1)):
             for connection in connections[start : start + share]:
                 connection.refuse(PusherError.RECONNECT)
             if start + share < len(connections):
                 await asyncio.sleep(self.settings.drain_wave_seconds)
+
+    def _send_away(self, connections: list[Connection]) -> None:
+        """Have connections authorized anew: 4200, on which clients come back at once and subscribe again."""
+        self.stats.sent_away += len(connections)
+        self._tasks.append(asyncio.get_running_loop().create_task(self._reconnect_in_waves(connections)))
+
+    def _doubt(self, app_id: str, was_used: bool) -> None:
+        self.grants.doubt(app_id, was_used=was_used)
 
     @property
     def is_ready(self) -> bool:
@@ -335,6 +350,7 @@ class Gateway:
         """Other applications count, for open connections too; who lost its app is closed. Raises: ValueError."""
         self.apps.replace(apps)
         self.redis.hear_commands(self.apps.ids)
+        self.control.follow(self.apps.ids)
         for connection in list(self.hub.connections.values()):
             app = self.apps.by_id(connection.app.id)
             if app is None:
@@ -380,6 +396,7 @@ class Gateway:
         if connection.denied is None:
             connection.denied = set()
         connection.denied.add(name)
+        self.grants.mark(connection)
         channel = self.hub.channel(connection.app.id, name)
         if channel is not None and self.subscriptions.leave(connection, channel):
             connection.offer(messages.subscription_error(name, "AuthError", REVOKED, 403))

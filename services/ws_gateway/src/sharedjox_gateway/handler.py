@@ -49,6 +49,7 @@ class MessageHandler:
         presence: PresenceRegistry,
         users: UserRegistry,
         webhooks: WebhookQueue,
+        admit: Callable[[Connection], bool],
     ) -> None:
         self._hub = hub
         self._apps = apps
@@ -58,6 +59,7 @@ class MessageHandler:
         self._presence = presence
         self._users = users
         self._webhooks = webhooks
+        self._admit = admit
 
     def handle(self, connection: Connection, payload: bytes) -> None:
         """Take one text message."""
@@ -98,6 +100,9 @@ class MessageHandler:
                 messages.subscription_error(data.channel[:200], refusal.kind, refusal.message, refusal.status)
             )
         else:
+            if channel_kind(data.channel).needs_signature and not self._admit(connection):
+                connection.refuse(PusherError.RECONNECT)
+                return
             is_private = channel_kind(data.channel) in (ChannelKind.PRIVATE, ChannelKind.PRIVATE_CACHE)
             client_id = client_id_of(data.channel_data) if is_private else None
             self._subscriptions.join(connection, data.channel, recover, client_id, member=member)
@@ -192,6 +197,9 @@ class MessageHandler:
 
     def _sign_in(self, connection: Connection, message: ClientMessage) -> None:
         data = messages.decode_signin(message)
+        if not self._admit(connection):
+            connection.refuse(PusherError.RECONNECT)
+            return
         try:
             self._users.sign_in(connection, data)
         except SignInRefusedError as refusal:

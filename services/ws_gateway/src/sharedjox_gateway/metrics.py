@@ -33,6 +33,7 @@ class GatewayCollector(Collector):
             ("delivered_bytes", "bytes written by fan-out", stats.bytes_delivered),
             ("client_events", "client events published", stats.client_events),
             ("slow_closes", "connections closed because they read too slowly", stats.slow_closes),
+            ("sent_away", "connections told to come back because Redis forgot grants or commands", stats.sent_away),
             ("api_events", "events published over the HTTP API", stats.api_events),
             ("replayed", "events replayed to recovering subscribers", stats.replayed),
         ):

@@ -8,6 +8,8 @@ from typing import Final, Self
 
 import msgspec
 from pydantic import Field, SecretStr, field_validator, model_validator
+from sharedjox_contracts.history import HistoryPolicy, parse_history_kinds
+from sharedjox_contracts.redis_layout import HistoryLimits
 from sharedjox_contracts.webhooks import endpoints_from_urls
 from sharedjox_kit.environment import ServiceSettings, reject_sample_secret, split_secrets
 
@@ -82,6 +84,9 @@ class GatewaySettings(ServiceSettings):
     history_length: int = Field(default=1000, ge=1)
     history_age_seconds: int = Field(default=3600, ge=1)
     history_meta_seconds: int = Field(default=7 * 86400, ge=60)
+    history_kinds: str = ""
+    """Other limits for some kinds of channels: kind=events/seconds, comma separated, e.g. presence=100/600; kinds are
+    public, private, presence, encrypted, cache, user (of a signed-in user)."""
 
     @field_validator("broadcast_driver")
     @classmethod
@@ -94,6 +99,7 @@ class GatewaySettings(ServiceSettings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         parse_redis_url(self.redis_url)
+        self.history()
         TrustedProxies(self.trusted_proxies)
         if bool(self.tls_certificate) != bool(self.tls_key):
             msg = "set both TLS_CERTIFICATE and TLS_KEY, or neither"
@@ -103,6 +109,11 @@ class GatewaySettings(ServiceSettings):
             raise ValueError(msg)
         Apps(self.load_apps())
         return self
+
+    def history(self) -> HistoryPolicy:
+        """How much of each channel's past Redis keeps. Raises: ValueError that says what is wrong."""
+        limits = HistoryLimits(self.history_length, self.history_age_seconds, self.history_meta_seconds)
+        return HistoryPolicy(limits, parse_history_kinds(self.history_kinds, limits))
 
     def load_apps(self) -> list[App]:
         """The applications of APPS_FILE, or the one of REVERB_APP_*. Raises: ValueError that says what is wrong."""

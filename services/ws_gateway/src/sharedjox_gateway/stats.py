@@ -47,6 +47,7 @@ class Stats:
         self.subscribe_refused: Counter[str] = Counter()
         self.client_events = 0
         self.slow_closes = 0
+        self.sent_away = 0
         self.recoveries: Counter[str] = Counter()
         self.replayed = 0
         self.latency: dict[str, LatencyHistogram] = {}

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from sharedjox_contracts.control import Close, Unsubscribe, encode_command
-from sharedjox_contracts.redis_layout import control_topic, denied_key
+from sharedjox_contracts.control import Close, Unsubscribe
+from sharedjox_contracts.redis_layout import denied_key
 from sharedjox_devstack.redis import EmbeddedRedis
 
 from tests.support.gateway import APP, Clients, GatewayNode, PusherClient, SubscribeRefused
@@ -152,7 +152,7 @@ async def test_revocation_takes_the_channel_and_refuses_the_old_signature(
     async with Redis.from_url(shared_redis_server.url) as redis:
         denial = denied_key(APP.id, "private-job.7", loser.socket_id)
         await redis.set(denial, "nonce")
-        await redis.publish(control_topic(APP.id), encode_command(Unsubscribe(loser.socket_id, "private-job.7")))
+        await publisher.command(Unsubscribe(loser.socket_id, "private-job.7"))
         assert (await loser.wait_for("pusher:subscription_error")).data["status"] == 403
         await publisher.publish("private-job.7", {"n": 1})
         await keeper.wait_for("test.event")
@@ -165,11 +165,10 @@ async def test_revocation_takes_the_channel_and_refuses_the_old_signature(
 
 
 async def test_a_close_command_ends_that_connection_for_good(
-    gateways: list[GatewayNode], clients: Clients, shared_redis_server: EmbeddedRedis
+    gateways: list[GatewayNode], clients: Clients, publisher: Publisher
 ) -> None:
     gone, stays = await clients.open(gateways[0]), await clients.open(gateways[0])
-    async with Redis.from_url(shared_redis_server.url) as redis:
-        await redis.publish(control_topic(APP.id), encode_command(Close(gone.socket_id, 4009, "session revoked")))
+    await publisher.command(Close(gone.socket_id, 4009, "session revoked"))
     assert await gone.wait_closed() == 4009
     await stays.round_trip()
 

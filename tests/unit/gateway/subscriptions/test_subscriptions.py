@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from sharedjox_contracts.publication import Header, Publication
 from sharedjox_gateway.apps import App
-from sharedjox_gateway.broker.base import NOWHERE, HistoryPage, Place
+from sharedjox_gateway.broker.base import NOWHERE, BrokerListener, HistoryPage, Place
 from sharedjox_gateway.broker.durable import DurableEvent, PublishHandler
 from sharedjox_gateway.connection.connection import Connection
 from sharedjox_gateway.hub.hub import Hub
@@ -33,7 +33,7 @@ class ScriptedBroker:
         self.denials: set[str] = set()
         self.reads: deque[tuple[int, Callable[[HistoryPage | None], None]]] = deque()
 
-    def open(self, _app_id: str, channel: str) -> None:
+    def open(self, _app_id: str, channel: str, listener: BrokerListener | None = None) -> None:
         self.opened.append(channel)
 
     def close(self, _app_id: str, channel: str) -> None:

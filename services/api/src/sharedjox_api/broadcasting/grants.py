@@ -12,7 +12,13 @@ from typing import Final, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from sharedjox_contracts.redis_layout import LIFT_DENIAL_SCRIPT, denied_key, grants_key, session_sockets_key
+from sharedjox_contracts.redis_layout import (
+    LIFT_DENIAL_SCRIPT,
+    denied_key,
+    granting_key,
+    grants_key,
+    session_sockets_key,
+)
 
 from sharedjox_api.http.errors import UnavailableProblem
 
@@ -63,6 +69,7 @@ class Grants:
             pipeline.zadd(key, {f"{socket_id}|{user_id}|{session_id}": now})
             pipeline.zremrangebyscore(key, "-inf", now - GRANT_LIFETIME_SECONDS)
             pipeline.expire(key, GRANT_LIFETIME_SECONDS)
+        pipeline.set(granting_key(self._app_id), 1, ex=GRANT_LIFETIME_SECONDS)
         sockets = session_sockets_key(self._app_id, session_id)
         pipeline.sadd(sockets, socket_id)
         pipeline.expire(sockets, GRANT_LIFETIME_SECONDS)

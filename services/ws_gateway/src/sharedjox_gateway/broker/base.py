@@ -73,8 +73,8 @@ class Broker(Protocol):
         """Whether the broker answers now."""
         ...
 
-    def open(self, app_id: str, channel: str) -> None:
-        """Begin to listen for a channel; `opened` follows, after an outage too."""
+    def open(self, app_id: str, channel: str, listener: BrokerListener | None = None) -> None:
+        """Begin to listen for a channel; `opened` follows, after an outage too. `listener`: another than the usual."""
         ...
 
     def close(self, app_id: str, channel: str) -> None:

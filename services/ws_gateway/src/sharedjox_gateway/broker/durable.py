@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 from sharedjox_contracts.publication import publish_keys
-from sharedjox_contracts.redis_layout import PUBLISH_MANY_SCRIPT, HistoryLimits
+from sharedjox_contracts.redis_layout import PUBLISH_MANY_SCRIPT, LimitsFor
 from sharedjox_kit.clock import unix_ms
 
 from .resp import Reply, RespConnection
@@ -32,12 +32,10 @@ class DurableEvent(Struct, frozen=True, gc=False):
 class DurablePublisher:
     """Runs the publish script. All events of one call are published or none is, in their order."""
 
-    __slots__ = ("_age_ms", "_epochs", "_length", "_meta_ms", "_stem")
+    __slots__ = ("_epochs", "_limits_for", "_stem")
 
-    def __init__(self, limits: HistoryLimits) -> None:
-        self._length = str(limits.length)
-        self._age_ms = str(limits.age_seconds * 1000)
-        self._meta_ms = str(limits.meta_seconds * 1000)
+    def __init__(self, limits_for: LimitsFor) -> None:
+        self._limits_for = limits_for
         # A candidate epoch must never be offered twice. Random per process and counted: no system call per event.
         self._stem = secrets.token_hex(6)
         self._epochs = itertools.count(1)
@@ -52,14 +50,15 @@ class DurablePublisher:
         done: PublishHandler,
     ) -> None:
         """Send the call; `done` follows. A Redis that forgot its scripts (restart, failover) gets the text again."""
+        limits = self._limits_for(channel)
         arguments: list[bytes | str | int] = [
             "4",
             *publish_keys(app_id, channel),
             f"{self._stem}{next(self._epochs):x}",
             str(unix_ms()),
-            self._length,
-            self._age_ms,
-            self._meta_ms,
+            limits.length,
+            limits.age_seconds * 1000,
+            limits.meta_seconds * 1000,
             str(cache_ms),
         ]
         for event in events:

@@ -19,7 +19,7 @@ from sharedjox_contracts.control import decode_command
 from sharedjox_contracts.publication import MalformedPublicationError, Publication, decode_publication
 from sharedjox_contracts.redis_layout import (
     OPEN_SCRIPT,
-    HistoryLimits,
+    LimitsFor,
     control_topic,
     denied_key,
     live_topic,
@@ -48,7 +48,7 @@ class RedisBroker:
         self,
         address: RedisAddress,
         listener: BrokerListener,
-        limits: HistoryLimits,
+        limits_for: LimitsFor,
         app_ids: list[str],
         *,
         probe_seconds: float = 5.0,
@@ -56,10 +56,10 @@ class RedisBroker:
         self._address = address
         self._probe_seconds = probe_seconds
         self._listener = listener
-        self._limits = limits
-        self._durable = DurablePublisher(limits)
+        self._limits_for = limits_for
+        self._durable = DurablePublisher(limits_for)
         self._control = {control_topic(app_id).encode(): app_id for app_id in app_ids}
-        self._topics: dict[bytes, tuple[str, str]] = {}
+        self._topics: dict[bytes, tuple[str, str, BrokerListener]] = {}
         self._subscriber: RespConnection | None = None
         self._commander: RespConnection | None = None
         self._lost = asyncio.Event()
@@ -67,6 +67,9 @@ class RedisBroker:
         self._to_subscribe: list[bytes] = []
         self._kept: list[Callable[[], None]] = []
         self._is_heard = False
+        self._run_id = ""
+        self.has_restarted = False
+        """Whether this connection, unlike the one before it, is to a Redis that may have lost something."""
         self.on_connected: list[Callable[[], None]] = []
         """Called on every new connection, before channels are subscribed: load scripts, renew leases."""
         self.distrusted_until = 0.0
@@ -86,10 +89,10 @@ class RedisBroker:
 
     # --- what the gateway asks ------------------------------------------------------------------------------------
 
-    def open(self, app_id: str, channel: str) -> None:
+    def open(self, app_id: str, channel: str, listener: BrokerListener | None = None) -> None:
         """See `base.Broker.open`. The SUBSCRIBEs of one loop turn leave as one command."""
         topic = live_topic(app_id, channel).encode()
-        self._topics[topic] = (app_id, channel)
+        self._topics[topic] = (app_id, channel, listener or self._listener)
         if self._subscriber is None:
             return
         if not self._to_subscribe:
@@ -144,7 +147,7 @@ class RedisBroker:
         if self._commander is not None:
             place = f"{position.epoch} {position.offset}"
             key = seen_key(app_id, channel, client_id)
-            self._commander.send(None, "SET", key, place, "EX", self._limits.age_seconds)
+            self._commander.send(None, "SET", key, place, "EX", self._limits_for(channel).age_seconds)
 
     def load_position(self, app_id: str, channel: str, client_id: str, done: Callable[[Position | None], None]) -> None:
         """See `base.Broker.load_position`."""
@@ -214,24 +217,25 @@ class RedisBroker:
             except MalformedPublicationError:
                 _log.warning("broker.malformed_publication", topic=topic.decode(errors="replace"))
                 return
-            self._listener.published(*named, publication)
-        elif (app_id := self._control.get(topic)) is not None:
+            app_id, channel, listener = named
+            listener.published(app_id, channel, publication)
+        elif (app := self._control.get(topic)) is not None:
             try:
                 command = decode_command(message)
             except (msgspec.DecodeError, msgspec.ValidationError):
                 _log.warning("broker.malformed_command", topic=topic.decode(errors="replace"))
                 return
-            self._listener.commanded(app_id, command)
+            self._listener.commanded(app, command)
 
     def _subscribed(self, topic: bytes) -> None:
         if (app := self._control.get(topic)) is not None:
-            for listener in self.on_listening:
-                listener(app)
+            for hear in self.on_listening:
+                hear(app)
         named = self._topics.get(topic)
         if named is None or self._commander is None:
             return
-        app_id, channel = named
-        place = self._listener.place(app_id, channel)
+        app_id, channel, listener = named
+        place = listener.place(app_id, channel)
         self._commander.send(
             self._positioned(topic, place),
             "EVALSHA",
@@ -240,7 +244,7 @@ class RedisBroker:
             meta_key(app_id, channel),
             log_key(app_id, channel),
             secrets.token_hex(6),
-            self._limits.meta_seconds * 1000,
+            self._limits_for(channel).meta_seconds * 1000,
             place.epoch,
             place.offset,
             place.event_id,
@@ -257,9 +261,10 @@ class RedisBroker:
                     self._commander.abort()  # start anew: a channel must not stay half open
             elif named is not None and self._topics.get(topic) == named:
                 place = Place(reply[0].decode(), int(reply[1]), reply[2].decode())
+                app_id, channel, listener = named
                 if known.epoch not in ("", place.epoch):
-                    _log.warning("broker.history_lost", channel=named[1], epoch=known.epoch, offset=known.offset)
-                self._listener.opened(*named, place, reaches=bool(reply[3]))
+                    _log.warning("broker.history_lost", channel=channel, epoch=known.epoch, offset=known.offset)
+                listener.opened(app_id, channel, place, reaches=bool(reply[3]))
 
         return positioned
 
@@ -288,6 +293,8 @@ class RedisBroker:
         self._lost.clear()
         self._commander = await connect(self._address, lambda _reply: None, self._lost.set)
         self._open_sha = (await self._commander.call("SCRIPT", "LOAD", OPEN_SCRIPT)).decode()
+        known, self._run_id = self._run_id, await _run_id(self._commander)
+        self.has_restarted = known != self._run_id or not known
         for listener in self.on_connected:
             listener()
         subscriber = await connect(self._address, self._heard, self._lost.set)
@@ -336,6 +343,15 @@ class RedisBroker:
     async def aclose(self) -> None:
         """Drop both connections; `run` is to be cancelled by its owner."""
         self._drop()
+
+
+async def _run_id(commander: RespConnection) -> str:
+    """Which life of which Redis this is; empty when it does not say. Raises: OSError, TimeoutError."""
+    try:
+        info = await commander.call("INFO", "server")
+    except hiredis.ReplyError:  # not permitted
+        return ""
+    return next((line[7:].decode() for line in bytes(info).splitlines() if line.startswith(b"run_id:")), "")
 
 
 def _history_page(reply: Reply) -> HistoryPage | None:

@@ -77,6 +77,7 @@ class Connection(asyncio.Protocol):
         "channels",
         "denied",
         "fd",
+        "grant_mark",
         "is_alive",
         "is_closing",
         "is_pinged",
@@ -113,6 +114,8 @@ class Connection(asyncio.Protocol):
         """Channels whose subscribe is not answered yet, with the messages for them that came behind it."""
         self.denied: set[str] | None = None
         """Channels taken away by a revocation: an old signature for them is good no more."""
+        self.grant_mark = 0
+        """See `grants`: the mark behind which its grants stand; 0 when it joined nothing by a signature."""
         self.reader: FrameReader | None = None
         self.sign_in: object | None = None
         self.whisper_budget: tuple[float, float] | None = None

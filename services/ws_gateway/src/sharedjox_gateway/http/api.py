@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Coroutine
 from typing import Any, Final
 
 import hiredis
 from sharedjox_contracts.channels import is_valid_channel_name
-from sharedjox_contracts.control import TerminateUser, encode_command
-from sharedjox_contracts.redis_layout import control_topic, replay_key
+from sharedjox_contracts.control import TerminateUser, open_command
+from sharedjox_contracts.redis_layout import CONTROL_CHANNEL, replay_key
 from sharedjox_kit.logs import get_logger
 
 from sharedjox_gateway.apps import App, Apps
+from sharedjox_gateway.broker.durable import DurableEvent
 from sharedjox_gateway.broker.redis import RedisBroker
 from sharedjox_gateway.stats import Stats
 
@@ -114,14 +116,12 @@ class HttpApi:
         """Tell every gateway to close the connections of a user."""
         if not is_valid_channel_name(user_id, max_length=MAX_USER_ID_LENGTH):
             raise RefusedError(400, f"Invalid user id {user_id[:200]!r}: letters, digits and _-=@,.; are allowed")
-        commander = self._broker.commander
-        if commander is None:
-            raise unavailable()
+        event = DurableEvent(*open_command(TerminateUser(user_id), secrets.token_hex(12)))
 
-        def sent(reply: Any) -> None:
-            respond(unavailable().answer if isinstance(reply, Exception) else EMPTY)
+        def sent(error: Exception | None) -> None:
+            respond(unavailable().answer if error is not None else EMPTY)
 
-        commander.send(sent, "PUBLISH", control_topic(app.id), encode_command(TerminateUser(user_id)))
+        self._broker.publish_durable(app.id, CONTROL_CHANNEL, [event], 0, sent)
 
     # --- limits -----------------------------------------------------------------------------------------------------
 
