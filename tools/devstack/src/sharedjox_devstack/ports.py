@@ -11,20 +11,17 @@ from typing import Final
 
 _LISTEN: Final = "0A"
 """State of a listening socket in /proc/net/tcp."""
-_RESERVED: Final[list[socket.socket]] = []
-"""Bound and never listening: keeps the kernel from giving a handed-out port to somebody's outgoing connection."""
-
-
 def free_port(host: str = "127.0.0.1") -> int:
     """A port nobody listens on, reserved until this process ends and never handed out twice.
 
-    Whoever is to listen there must set SO_REUSEADDR, as servers do: that is what the reservation gives way to.
+    The reservation is a socket that is bound and never listens: the kernel then gives the port to nobody's outgoing
+    connection. Whoever is to listen there must set SO_REUSEADDR, as servers do; to that it gives way.
     """
     reservation = socket.socket()
     reservation.bind((host, 0))
     reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    _RESERVED.append(reservation)
     port: int = reservation.getsockname()[1]
+    reservation.detach()  # the descriptor stays open until the process ends
     return port
 
 
