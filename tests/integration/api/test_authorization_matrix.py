@@ -134,6 +134,10 @@ MATRIX: dict[str, list[Row]] = {
     "POST /api/auth/refresh": [(_body({"refreshToken": "x"}), _public(401))],
     "POST /api/auth/logout": [(_nothing, _statuses(signed_in=204))],
     "GET /api/auth/me": [(_nothing, _statuses(signed_in=200))],
+    "PATCH /api/auth/me": [
+        (_body({"name": "Renamed"}), _statuses(signed_in=200)),
+        (_body({"jobAlerts": True}), _statuses(signed_in=403, freelancer=200, other_freelancer=200)),
+    ],
     "GET /api/auth/sessions": [(_nothing, _statuses(signed_in=200))],
     "DELETE /api/auth/sessions/{session_id}": [(_session, _statuses(signed_in=404, client=204))],
     "POST /api/jobs": [

@@ -75,6 +75,21 @@ async def test_claim_records_its_events_with_exact_payloads(api: Api) -> None:
         ("job.claimed", f"private-job.{job_id}", payload),
         ("job.claimed", f"private-user.{client.id}", payload),
     ]
+    # A claim is a status change too, told after the event that says who took it.
+    told = [event for event in await api.events() if event[1] == f"private-job.{job_id}"]
+    assert told[1:] == [
+        (
+            "job.updated",
+            f"private-job.{job_id}",
+            {
+                "jobId": job_id,
+                "status": "claimed",
+                "deliverables": [],
+                "updatedAt": claimed["claimedAt"],
+                "timestamp": claimed["claimedAt"],
+            },
+        )
+    ]
     (_, held) = await api.events("wallet.updated")
     assert held[1] == f"private-user.{client.id}"
     assert held[2] == {

@@ -83,7 +83,7 @@ INVARIANTS = {
         "SELECT j.id FROM jobs j JOIN (SELECT DISTINCT ON (channel) (payload->>'jobId')::bigint AS job_id, event_name,"
         "  payload FROM outbox_messages WHERE event_name IN ('job.claimed', 'job.updated')"
         "  AND channel LIKE 'private-job.%' ORDER BY channel, id DESC) AS o ON o.job_id = j.id"
-        " WHERE j.status <> CASE o.event_name WHEN 'job.claimed' THEN 'claimed' ELSE o.payload->>'status' END"
+        " WHERE o.event_name = 'job.claimed' OR j.status <> o.payload->>'status'"
     ),
 }
 

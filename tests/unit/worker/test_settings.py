@@ -45,3 +45,18 @@ def test_defaults_and_what_they_become() -> None:
 def test_every_postgres_address_is_taken(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     monkeypatch.setenv("DATABASE_URL", f"{scheme}://u@h/d")
     assert WorkerSettings().database_url == "postgresql+asyncpg://u@h/d"
+
+
+def test_production_does_not_sign_pushes_with_the_sample_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_ENV", "production")
+    with pytest.raises(ValidationError, match="VAPID_PRIVATE_KEY is a sample"):
+        WorkerSettings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("VAPID_PRIVATE_KEY", "short"), ("VAPID_SUBJECT", "somebody"), ("VAPID_SUBJECT", "http://x")]
+)
+def test_keys_that_no_push_service_takes_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError):
+        WorkerSettings()

@@ -93,7 +93,7 @@ def create_app(settings: ApiSettings, *, clock: Clock | None = None) -> FastAPI:
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.allowed_origins,
-        allow_methods=["GET", "POST", "DELETE"],
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
         allow_headers=_ASKED_HEADERS,
         expose_headers=_SHOWN_HEADERS,
         max_age=600,

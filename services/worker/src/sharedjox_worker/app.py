@@ -24,6 +24,7 @@ from sharedjox_kit.redis import create_redis
 from sharedjox_kit.tasks import QUEUE_NAME
 from sharedjox_kit.tracing import Tracing, start_tracing
 from sharedjox_marketplace import channel_rules
+from sharedjox_marketplace.alerts.actions import SendJobAlerts
 from sharedjox_marketplace.database import create_engine
 from sharedjox_marketplace.unit_of_work import Transactor
 from sharedjox_marketplace.wallet.actions import ReleaseDueEarnings
@@ -36,6 +37,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from .access import AccessControl
+from .push.delivery import PushDeliveries
+from .push.metrics import PushMetrics
+from .push.vapid import Vapid
 from .relay_runner import RelayRunner
 from .settings import WorkerSettings
 from .supervision import keep_running
@@ -46,10 +50,14 @@ from .webhooks.metrics import WebhookMetrics
 
 log = get_logger(__name__)
 
+Activities = dict[str, Callable[[], Coroutine[Any, Any, None]]]
+"""What runs beside the relay and the tasks until the stop, by name; what fails is begun again."""
+
 _LAG_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.5
 _HEALTH_KEY_SECONDS: Final = 15
 _QUEUE_RETRIES: Final = 20
+_ALERTS_POLL_SECONDS: Final = 1.0
 
 
 class WorkerApp:
@@ -113,7 +121,26 @@ class WorkerApp:
                 webhook_redis, settings.load_webhook_apps, settings.delivery(), WebhookMetrics(registry)
             )
             await stack.enter_async_context(reporting(webhook_redis, self._reports()))
-            await self._work(services, health, redis, webhooks)
+            pushes = self._build_pushes(engine, registry)
+            stack.push_async_callback(pushes.aclose)
+            alerts = SendJobAlerts(Transactor(engine, clock=self._clock, on_commit=runner.ring))
+            activities: Activities = {
+                "wakes": lambda: listen_for_wakes(redis, self._on_wake(runner)),
+                "webhooks": webhooks.run,
+                "pushes": pushes.run,
+                "alerts": lambda: _send_alerts(alerts),
+            }
+            await self._work(services, health, activities)
+
+    def _build_pushes(self, engine: AsyncEngine, registry: CollectorRegistry) -> PushDeliveries:
+        settings = self._settings
+        return PushDeliveries(
+            engine,
+            Vapid(settings.vapid_private_key.get_secret_value(), settings.vapid_subject),
+            PushMetrics(registry),
+            clock=self._clock,
+            allow_private=settings.app_env.allows_sample_secrets,
+        )
 
     def _reports(self) -> Callable[[], ProcessReport]:
         settings = self._settings
@@ -162,29 +189,30 @@ class WorkerApp:
         )
         return RelayRunner(relay, sweep_seconds=settings.relay_sweep_seconds)
 
-    async def _work(self, services: TaskServices, health: Health, redis: Redis, webhooks: WebhookDispatcher) -> None:
-        """Run all activities until the stop, then end them in an order that loses nothing."""
-        runner = services.runner
-
+    def _on_wake(self, runner: RelayRunner) -> Callable[[], None]:
         def on_wake() -> None:
             runner.ring()
             if self._tasks is not None:
                 self._tasks.wake()
+
+        return on_wake
+
+    async def _work(self, services: TaskServices, health: Health, activities: Activities) -> None:
+        """Run all activities until the stop, then end them in an order that loses nothing."""
+        runner = services.runner
 
         async def watch_lag() -> None:
             while True:
                 services.metrics.observe_lag(await claims.read_lag(services.outbox))
                 await asyncio.sleep(_LAG_SECONDS)
 
-        activities: dict[str, Coroutine[Any, Any, None]] = {
-            "wakes": keep_running("wakes", lambda: listen_for_wakes(redis, on_wake)),
-            "lag": keep_running("lag", watch_lag),
-            "webhooks": keep_running("webhooks", webhooks.run),
-        }
         async with asyncio.TaskGroup() as group:
             relaying = group.create_task(runner.run(), name="relay")
             working = group.create_task(keep_running("tasks", lambda: self._run_tasks(services)), name="tasks")
-            others = [group.create_task(activity, name=name) for name, activity in activities.items()]
+            others = [
+                group.create_task(keep_running(name, activity), name=name)
+                for name, activity in (activities | {"lag": watch_lag}).items()
+            ]
             log.info("worker.started", pid=os.getpid())
             await self._stop.wait()
             log.info("worker.stopping")
@@ -228,6 +256,13 @@ class WorkerApp:
         finally:
             self._tasks = None
             await _take_down(worker, queue, within_seconds=self._settings.worker_shutdown_seconds / 2)
+
+
+async def _send_alerts(alerts: SendJobAlerts) -> None:
+    """Tell freelancers of new jobs, batch after batch; look again a second after there was nothing to tell."""
+    while True:
+        if await alerts() is None:
+            await asyncio.sleep(_ALERTS_POLL_SECONDS)
 
 
 async def _take_down(worker: WakingWorker, queue: Redis, *, within_seconds: float) -> None:

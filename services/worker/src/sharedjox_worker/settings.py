@@ -12,6 +12,7 @@ from sharedjox_contracts.redis_layout import HistoryLimits
 from sharedjox_contracts.webhooks import WebhookApp, decode_webhook_apps, endpoints_from_urls
 from sharedjox_kit.environment import ServiceSettings, reject_sample_secret
 from sharedjox_marketplace.database import asyncpg_url
+from sharedjox_marketplace.notifications.push_rules import SAMPLE_VAPID_PRIVATE_KEY, public_vapid_key
 from sharedjox_outbox.relay import RelaySettings
 
 from .webhooks.delivery import DeliveryLimits
@@ -36,6 +37,11 @@ class WorkerSettings(ServiceSettings):
     webhook_timeout_seconds: float = Field(default=10.0, gt=0, le=60)
     webhook_retry_seconds: float = Field(default=300.0, ge=0, le=300)
     """How long after an event it is still tried again; receivers refuse what is older than five minutes."""
+
+    vapid_private_key: SecretStr = SecretStr(SAMPLE_VAPID_PRIVATE_KEY)
+    """Web Push: the api's key; what it gave to browsers must be what signs here."""
+    vapid_subject: str = Field(default="mailto:operations@sharedjox.test", pattern=r"^(mailto:|https://)\S+$")
+    """Where push services reach whoever runs this; some refuse addresses that cannot exist."""
 
     worker_metrics_host: str = "127.0.0.1"
     worker_metrics_port: int = Field(default=9100, ge=0, le=65535)
@@ -64,6 +70,18 @@ class WorkerSettings(ServiceSettings):
     @classmethod
     def _readable_url(cls, value: str) -> str:
         return asyncpg_url(value)
+
+    @field_validator("vapid_private_key")
+    @classmethod
+    def _usable_key(cls, value: SecretStr) -> SecretStr:
+        public_vapid_key(value.get_secret_value())
+        return value
+
+    @model_validator(mode="after")
+    def _own_vapid_key(self) -> WorkerSettings:
+        samples = frozenset({SAMPLE_VAPID_PRIVATE_KEY})
+        reject_sample_secret("VAPID_PRIVATE_KEY", self.vapid_private_key, samples, self.app_env)
+        return self
 
     @model_validator(mode="after")
     def _history_holds_a_batch(self) -> WorkerSettings:

@@ -11,6 +11,8 @@ from typing import Final
 
 _LISTEN: Final = "0A"
 """State of a listening socket in /proc/net/tcp."""
+
+
 def free_port(host: str = "127.0.0.1") -> int:
     """A port nobody listens on, reserved until this process ends and never handed out twice.
 

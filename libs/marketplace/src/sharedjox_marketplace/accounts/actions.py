@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sharedjox_marketplace.audit import audit
 from sharedjox_marketplace.context import Actor
 from sharedjox_marketplace.database import constraint_name
+from sharedjox_marketplace.errors import NotAllowedError
 from sharedjox_marketplace.unit_of_work import UnitOfWork
 from sharedjox_marketplace.wallet.repository import open_wallet
 
@@ -71,6 +72,29 @@ class RegisterAction:
             raise
         await open_wallet(unit.session, user.id)
         await audit(unit, "user.registered", actor_id=user.id, subject=f"user:{user.id}", role=user.role)
+        return user
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateAccountAction:
+    """Change what a user may change of their own account; None leaves a thing as it is."""
+
+    actor: Actor
+    name: str | None = None
+    skills: list[str] | None = None
+    wants_job_alerts: bool | None = None
+
+    async def __call__(self, unit: UnitOfWork) -> User:
+        """Raises: NotAllowedError when somebody else than a freelancer wants job alerts."""
+        if self.wants_job_alerts and self.actor.role is not Role.FREELANCER:
+            raise NotAllowedError("only freelancers are told of new jobs")
+        user = await unit.session.get_one(User, self.actor.id, with_for_update={"key_share": True})
+        if self.name is not None:
+            user.name = self.name
+        if self.skills is not None:
+            user.skills = normalize_skills(self.skills)
+        if self.wants_job_alerts is not None:
+            user.wants_job_alerts = self.wants_job_alerts
         return user
 
 

@@ -13,12 +13,14 @@ from sharedjox_marketplace.orm import Base, Instant, Serial
 
 
 class User(Base):
-    """A person. `email` is stored in lower case."""
+    """A person. `email` is stored in lower case. Who is suspended has no live session and cannot begin one."""
 
     __tablename__ = "users"
     __table_args__ = (
         CheckConstraint("role IN ('client', 'freelancer', 'operator')", name="role"),
         CheckConstraint("email = lower(email)", name="email_lower"),
+        Index("ix_users_job_alerts", "id", postgresql_where=text("wants_job_alerts")),
+        Index("ix_users_alert_skills", "skills", postgresql_using="gin", postgresql_where=text("wants_job_alerts")),
     )
 
     id: Mapped[Serial]
@@ -29,6 +31,7 @@ class User(Base):
     skills: Mapped[list[str]] = mapped_column(ARRAY(String(50)), server_default=text("'{}'"))
     wants_job_alerts: Mapped[bool] = mapped_column(server_default=false())
     created_at: Mapped[Instant]
+    suspended_at: Mapped[Instant | None]
 
 
 class Session(Base):

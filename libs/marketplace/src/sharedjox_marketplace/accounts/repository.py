@@ -32,6 +32,7 @@ class UserRecord(Record, frozen=True):
     email: str
     role: str
     skills: list[str]
+    wants_job_alerts: bool
     created_at: dt.datetime
 
 

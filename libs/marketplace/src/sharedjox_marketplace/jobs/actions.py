@@ -72,7 +72,7 @@ class PostJobAction:
 class ClaimJobAction:
     """A freelancer takes an active job; the agreed amount is held on the client's wallet.
 
-    The claim itself is told by `job.claimed`; `job.updated` follows with the steps after it.
+    `job.claimed` tells who took it; `job.updated` tells, as for every other step, where it stands now (ADR 30).
     """
 
     actor: Actor
@@ -100,6 +100,7 @@ class ClaimJobAction:
             private_job(job.id),
             private_user(job.client_id),
         )
+        unit.record(_updated(job, unit.now), private_job(job.id))
         await notify(
             unit,
             job.client_id,
@@ -132,16 +133,7 @@ class UpdateJobStatusAction:
         job.move(to=self.status, by=self.actor.id, at=unit.now, deliverables=self.deliverables)
         await save_job(unit.connection, job)
         await self._move_money(unit, job, freelancer_id)
-        unit.record(
-            events.JobUpdated(
-                job_id=job.id,
-                status=cast("events.JobStatus", job.status),
-                deliverables=list(job.deliverables),
-                updated_at=unit.now,
-                timestamp=unit.now,
-            ),
-            private_job(job.id),
-        )
+        unit.record(_updated(job, unit.now), private_job(job.id))
         other = job.client_id if self.actor.id == freelancer_id else freelancer_id
         if other is not None:
             title, body = _STATUS_NEWS[before, self.status]
@@ -222,6 +214,16 @@ def _posted(job: JobRecord, now: dt.datetime) -> events.JobPosted:
             created_at=job.created_at,
         ),
         match_score=NEUTRAL_MATCH_SCORE,
+        timestamp=now,
+    )
+
+
+def _updated(job: Job, now: dt.datetime) -> events.JobUpdated:
+    return events.JobUpdated(
+        job_id=job.id,
+        status=cast("events.JobStatus", job.status),
+        deliverables=list(job.deliverables),
+        updated_at=now,
         timestamp=now,
     )
 

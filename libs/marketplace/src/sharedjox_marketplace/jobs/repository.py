@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sharedjox_marketplace.alerts.model import JobAlert
 from sharedjox_marketplace.errors import StaleVersionError
 from sharedjox_marketplace.orm import Record, columns_of
 from sharedjox_marketplace.prepared import Prepared
@@ -41,7 +42,7 @@ class JobRecord(Record, frozen=True):
 _RECORD: Final = select(*columns_of(JobRecord, Job))
 _BY_ID: Final = Prepared(_RECORD.where(Job.id == bindparam("job_id")))
 _CHANGING: Final = ("status", "claimed_by", "claimed_at", "agreed_cents", "deliverables", "updated_at")
-_ADD: Final = Prepared(
+_NEW: Final = (
     insert(Job)
     .values(
         {
@@ -61,8 +62,16 @@ _ADD: Final = Prepared(
         }
     )
     .returning(*columns_of(JobRecord, Job))
+    .cte("job")
 )
-_LOCKED: Final = Prepared(_RECORD.where(Job.id == bindparam("job_id")).with_for_update())
+# With the job goes the note that its freelancers have to be told.
+_ADD: Final = Prepared(
+    select(*(_NEW.c[name] for name in JobRecord.__struct_fields__)).add_cte(
+        insert(JobAlert).from_select(["job_id"], select(_NEW.c.id)).cte("alert")
+    )
+)
+# Not the whole FOR UPDATE: that would also wait for whoever only refers to the job, such as a batch of alerts.
+_LOCKED: Final = Prepared(_RECORD.where(Job.id == bindparam("job_id")).with_for_update(key_share=True))
 _SAVE: Final = Prepared(
     update(Job)
     .where(Job.id == bindparam("job_id"), Job.version == bindparam("seen_version"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from sharedjox_contracts.channels import private_user
 from sharedjox_contracts.events import NotificationCreated
-from sqlalchemy import bindparam, delete, insert, update
+from sqlalchemy import ARRAY, BigInteger, DateTime, String, bindparam, delete, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from sharedjox_marketplace.context import Actor
@@ -34,33 +35,60 @@ class PushSubscriptionNotFoundError(DomainError):
     title = "No such push subscription"
 
 
+# A notification and a push to each of its user's browsers, in one round trip.
 _ADD: Final = Prepared(
-    insert(Notification)
-    .values({name: bindparam(name) for name in ("user_id", "type", "title", "body", "job_id", "created_at")})
-    .returning(Notification.id)
+    text(
+        "WITH notification AS ("
+        " INSERT INTO notifications (user_id, type, title, body, job_id, created_at)"
+        " SELECT user_id, :type, :title, :body, :job_id, :now FROM unnest(CAST(:user_ids AS bigint[])) AS user_id"
+        " ON CONFLICT DO NOTHING RETURNING id, user_id"
+        "), push AS ("
+        " INSERT INTO push_deliveries (notification_id, subscription_id, due_at)"
+        " SELECT notification.id, subscription.id, :now FROM notification"
+        " JOIN push_subscriptions AS subscription ON subscription.user_id = notification.user_id"
+        ") SELECT id, user_id FROM notification ORDER BY id"
+    ).bindparams(
+        bindparam("type", type_=String),
+        bindparam("title", type_=String),
+        bindparam("body", type_=String),
+        bindparam("job_id", type_=BigInteger),
+        bindparam("now", type_=DateTime(timezone=True)),
+        bindparam("user_ids", type_=ARRAY(BigInteger)),
+    )
 )
 
 
 async def notify(
     unit: UnitOfWork, user_id: int, *, kind: str, title: str, body: str, job_id: int | None = None
 ) -> None:
-    """Store a notification in the running transaction and record its event."""
-    notification_id: int = await _ADD.value(
-        unit.connection, user_id=user_id, type=kind, title=title, body=body, job_id=job_id, created_at=unit.now
+    """Store a notification in the running transaction, record its event, and have it pushed to the user's browsers."""
+    await notify_all(unit, [user_id], kind=kind, title=title, body=body, job_id=job_id)
+
+
+async def notify_all(
+    unit: UnitOfWork, user_ids: Sequence[int], *, kind: str, title: str, body: str, job_id: int | None = None
+) -> int:
+    """The same to many; returns how many. Who has been told of this job alert before is left out."""
+    if not user_ids:
+        return 0
+    stored = await _ADD.all(
+        unit.connection, user_ids=list(user_ids), type=kind, title=title, body=body, job_id=job_id, now=unit.now
     )
-    unit.record(
-        NotificationCreated(
-            id=notification_id,
-            user_id=user_id,
-            type=kind,
-            title=title,
-            body=body,
-            job_id=job_id,
-            created_at=unit.now,
-            timestamp=unit.now,
-        ),
-        private_user(user_id),
-    )
+    for notification_id, user_id in stored:
+        unit.record(
+            NotificationCreated(
+                id=notification_id,
+                user_id=user_id,
+                type=kind,
+                title=title,
+                body=body,
+                job_id=job_id,
+                created_at=unit.now,
+                timestamp=unit.now,
+            ),
+            private_user(user_id),
+        )
+    return len(stored)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from fastapi import APIRouter, Request, Response
-from sharedjox_marketplace.accounts.actions import RevokeSessionAction
+from sharedjox_marketplace.accounts.actions import RevokeSessionAction, UpdateAccountAction
 from sharedjox_marketplace.accounts.errors import (
     EmailTakenError,
     InvalidCredentialsError,
@@ -14,6 +14,7 @@ from sharedjox_marketplace.accounts.errors import (
     SessionNotFoundError,
 )
 from sharedjox_marketplace.accounts.repository import find_user, list_sessions
+from sharedjox_marketplace.errors import NotAllowedError
 from sharedjox_marketplace.idempotency import IdempotencyKeyReusedError
 
 from sharedjox_api.http.answers import json_response, stored
@@ -31,6 +32,7 @@ from .schemas import (
     RefreshBody,
     RegisterBody,
     SessionsAnswer,
+    UpdateAccountBody,
     UserAnswer,
     session_answer,
     user_answer,
@@ -123,6 +125,27 @@ async def me(query: QueryDep) -> Response:
     if user is None:
         raise InvalidTokenError("the account is gone")
     return json_response(user_answer(user))
+
+
+@router.patch(
+    "/me",
+    openapi_extra=MUTATES,
+    responses=documented(
+        UserAnswer,
+        *READS_BODY,
+        MalformedHeaderProblem,
+        InvalidTokenError,
+        NotAllowedError,
+        IdempotencyKeyReusedError,
+        example=USER_EXAMPLE,
+    ),
+)
+async def update_me(command: CommandDep, body: UpdateAccountBody) -> Response:
+    """Change the name, the skills, or whether new jobs that fit are told (freelancers)."""
+    return await command.run(
+        lambda actor: UpdateAccountAction(actor, body.name, body.skills, body.job_alerts),
+        lambda user: stored(user_answer(user)),
+    )
 
 
 @router.get("/sessions", responses=documented(SessionsAnswer, InvalidTokenError))

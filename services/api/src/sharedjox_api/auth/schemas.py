@@ -60,6 +60,16 @@ class RefreshBody(Body):
     refresh_token: Annotated[str, StringConstraints(min_length=1, max_length=512)]
 
 
+class UpdateAccountBody(Body):
+    """What a user may change of their own account; what is left out stays as it is."""
+
+    name: Annotated[Line, StringConstraints(max_length=100), Field(examples=["Ada"])] | None = None
+    skills: Annotated[list[Skill] | None, Field(max_length=50, examples=[["react", "typescript"]])] = None
+    job_alerts: Annotated[
+        bool | None, Field(description="Freelancers: be told of every new job that asks for no skill you lack.")
+    ] = None
+
+
 class UserAnswer(Answer, frozen=True):
     """A user, as they see themselves."""
 
@@ -68,6 +78,7 @@ class UserAnswer(Answer, frozen=True):
     email: str
     role: Literal["client", "freelancer", "operator"]
     skills: list[str]
+    job_alerts: bool
     created_at: dt.datetime
 
 
@@ -102,7 +113,7 @@ class SessionsAnswer(Answer, frozen=True):
 def user_answer(user: User | UserRecord) -> UserAnswer:
     """Shape a user."""
     role: Any = user.role
-    return UserAnswer(user.id, user.name, user.email, role, list(user.skills), user.created_at)
+    return UserAnswer(user.id, user.name, user.email, role, list(user.skills), user.wants_job_alerts, user.created_at)
 
 
 def session_answer(session: SessionRecord, current: str) -> SessionAnswer:
@@ -124,6 +135,7 @@ USER_EXAMPLE: Final = {
     "email": "client@sharedjox.test",
     "role": "client",
     "skills": [],
+    "jobAlerts": False,
     "createdAt": "2026-02-21T09:00:00Z",
 }
 LOGIN_EXAMPLE: Final = {

@@ -43,21 +43,31 @@ class Sender:
             return f"{type(error).__name__}: {error}"
 
     async def _post(self, body: bytes, headers: Mapping[str, str]) -> str | None:
-        url = self._url
-        port = url.port or (443 if url.scheme == "https" else 80)
-        address = await resolve(url.host, port, allow_private=self._allow_private)
-        request = self._client.build_request(
-            "POST",
-            url.copy_with(host=_url_host(address)),
-            content=body,
-            headers={"User-Agent": USER_AGENT, **headers, "Host": url.netloc.decode()},
-            extensions={"sni_hostname": url.host},
-        )
-        answer = await self._client.send(request, stream=True)
-        with contextlib.suppress(httpx.HTTPError):
-            async with contextlib.aclosing(answer):
-                await _read_some(answer)
+        answer = await post_pinned(self._client, self._url, body, headers, allow_private=self._allow_private)
         return None if answer.is_success else f"status {answer.status_code}"
+
+
+async def post_pinned(
+    client: httpx.AsyncClient, url: httpx.URL, body: bytes, headers: Mapping[str, str], *, allow_private: bool
+) -> httpx.Response:
+    """POST to the address that was checked; the answer's body is not kept. `client` is used for this origin alone.
+
+    Raises: AddressRefusedError, and what httpx raises.
+    """
+    port = url.port or (443 if url.scheme == "https" else 80)
+    address = await resolve(url.host, port, allow_private=allow_private)
+    request = client.build_request(
+        "POST",
+        url.copy_with(host=_url_host(address)),
+        content=body,
+        headers={"User-Agent": USER_AGENT, **headers, "Host": url.netloc.decode()},
+        extensions={"sni_hostname": url.host},
+    )
+    answer = await client.send(request, stream=True)
+    with contextlib.suppress(httpx.HTTPError):
+        async with contextlib.aclosing(answer):
+            await _read_some(answer)
+    return answer
 
 
 async def _read_some(answer: httpx.Response) -> None:

@@ -1,0 +1,1 @@
+"""Telling freelancers of new jobs that they have all skills for."""

@@ -1,0 +1,1 @@
+"""Web Push: encrypting notifications for browsers and handing them to push services."""
