@@ -18,7 +18,7 @@ class TcpProxy:
 
     `delay_seconds` holds every chunk back in both directions. `pause()` stops reading on both sides, so that buffers
     fill as with a stuck peer. `half_open` swallows what either side sends while both believe to be connected.
-    `refusing` closes new connections at once.
+    `holds_ends` forwards what is sent and keeps back that a side has closed. `refusing` closes new connections at once.
     """
 
     def __init__(self, target_port: int, target_host: str = "127.0.0.1") -> None:
@@ -27,6 +27,7 @@ class TcpProxy:
         self.port = 0
         self.delay_seconds = 0.0
         self.half_open = False
+        self.holds_ends = False
         self.refusing = False
         self.accepted = 0
         self.forwarded_bytes = 0
@@ -102,9 +103,9 @@ class TcpProxy:
             await self._running.wait()
             if self.delay_seconds:
                 await asyncio.sleep(self.delay_seconds)
+            if not chunk and (self.half_open or self.holds_ends):
+                await asyncio.Event().wait()
             if self.half_open:
-                if not chunk:
-                    await asyncio.Event().wait()
                 continue
             if not chunk:
                 if writer.can_write_eof():

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from urllib.parse import urlsplit
 
 import pytest
 from sharedjox_devstack.redis import EmbeddedRedis
 from sharedjox_kit.tasks import QUEUE_NAME, WAKE_TOPIC
 
 from tests.support.polling import eventually
+from tests.support.tcp_proxy import tcp_proxy
 
 from .harness import JOB, Api, make_settings, open_api
+
+END_OTHER_CONNECTIONS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 
 
 async def _queued(api: Api) -> int:
@@ -71,10 +78,7 @@ async def test_connections_that_the_database_closed_are_replaced(api: Api) -> No
     """As after a restart of Postgres: the pool is full of connections that lead nowhere."""
     client = await api.person("client")
     await asyncio.gather(*(api.post(client, "/api/jobs", JOB) for _ in range(8)))
-    await api.sql(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
+    await api.sql(END_OTHER_CONNECTIONS)
 
     async def answers() -> list[int]:
         several = await asyncio.gather(*(api.post(client, "/api/jobs", JOB) for _ in range(8)))
@@ -84,6 +88,30 @@ async def test_connections_that_the_database_closed_are_replaced(api: Api) -> No
         return set(await answers()) == {201}
 
     await eventually(all_succeed, what="every request finds a connection that works")
+
+
+async def test_connections_that_have_read_the_databases_farewell_and_not_their_end_are_replaced(
+    postgres_url: str, redis_url: str
+) -> None:
+    url = urlsplit(postgres_url)
+    async with (
+        tcp_proxy(url.port or 5432) as proxy,
+        open_api(
+            make_settings(url._replace(netloc=f"{url.username}@127.0.0.1:{proxy.port}").geturl(), redis_url)
+        ) as api,
+    ):
+        client = await api.person("client")
+        assert (await api.post(client, "/api/jobs", JOB)).status_code == 201
+        proxy.holds_ends = True
+        await api.sql(END_OTHER_CONNECTIONS)
+
+        async def succeeds() -> bool:
+            answer = await api.post(client, "/api/jobs", JOB)
+            assert answer.status_code in (201, 503), "never an internal error"
+            return answer.status_code == 201
+
+        await eventually(succeeds, what="a connection that works")
+        await proxy.cut()
 
 
 async def test_requests_succeed_while_redis_is_away_and_the_bell_rings_later(

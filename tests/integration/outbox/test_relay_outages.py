@@ -7,22 +7,28 @@ import datetime as dt
 import signal
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from redis.asyncio import Redis
 from sharedjox_contracts.control import SessionRevoked
 from sharedjox_devstack.redis import EmbeddedRedis
 from sharedjox_kit.redis import create_redis
+from sharedjox_outbox.postgres import create_relay_pool
 from sharedjox_outbox.relay import ComeBack, Idle, RelaySettings
 from sharedjox_outbox.writer import OutboxEvent
 
 from tests.support.polling import eventually, scaled
 from tests.support.processes import clean_environment
-from tests.support.tcp_proxy import TcpProxy
+from tests.support.tcp_proxy import TcpProxy, tcp_proxy
 
 from .conftest import Outbox, drain_until_idle, history, history_numbers, wallet_event
 
 CHANNEL = "private-user.3"
+END_RELAY_CONNECTIONS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE application_name = 'sharedjox-relay' AND datname = current_database()"
+)
 
 
 def client_of(server: EmbeddedRedis | int) -> Redis:
@@ -261,15 +267,30 @@ async def test_killed_between_publish_and_mark(
     assert outbox.metrics.repeats._value.get() == 30
 
 
+async def test_a_connection_that_has_read_the_servers_farewell_and_not_its_end_is_replaced(
+    outbox: Outbox, redis: Redis, empty_postgres_url: str
+) -> None:
+    url = urlsplit(empty_postgres_url)
+    async with tcp_proxy(url.port or 5432) as proxy:
+        pool = await create_relay_pool(url._replace(netloc=f"{url.username}@127.0.0.1:{proxy.port}").geturl(), size=1)
+        relay = Outbox(outbox.engine, pool).relay(redis)
+        await outbox.add(wallet_event(1))
+        await relay.drain()
+        proxy.holds_ends = True
+        await outbox.sql(END_RELAY_CONNECTIONS)
+        await outbox.add(wallet_event(2))
+        async with asyncio.timeout(scaled(10)):
+            await drain_until_idle(relay)
+        assert await history_numbers(redis, CHANNEL) == [1, 2]
+        pool.terminate()
+
+
 async def test_postgres_gone_for_a_moment(outbox: Outbox, redis: Redis) -> None:
     relay = outbox.relay(redis)
     await outbox.add(wallet_event(1))
     await relay.drain()
     await outbox.add(wallet_event(2))
-    await outbox.sql(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sharedjox-relay'"
-        " AND datname = current_database()"
-    )
+    await outbox.sql(END_RELAY_CONNECTIONS)
     async with asyncio.timeout(scaled(10)):
         await drain_until_idle(relay)
     assert await relay.drain() == Idle()

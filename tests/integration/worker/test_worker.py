@@ -242,8 +242,8 @@ async def test_a_taken_port_and_bad_settings_end_with_one_clear_line(postgres_ur
     assert "Traceback" not in errors
     assert await run(RELAY_BATCH_ROWS="2000") == (
         2,
-        "error: settings: Value error, RELAY_BATCH_ROWS may not exceed HISTORY_LENGTH nor any length in HISTORY_KINDS: a"
-        " repeated batch would not be recognized\n",
+        "error: settings: Value error, RELAY_BATCH_ROWS may not exceed HISTORY_LENGTH nor any length in HISTORY_KINDS:"
+        " a repeated batch would not be recognized\n",
     )
     status, errors = await run(DATABASE_URL="mysql://x")
     assert (status, errors.startswith("error: DATABASE_URL: ")) == (2, True)

@@ -79,8 +79,11 @@ def _refuse_closed(connection: Any, _record: object, _fairy: object) -> None:
         raise DisconnectionError("the server closed this connection")
 
 
-DATABASE_ERRORS: Final = (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""What statements raise: through SQLAlchemy, or from asyncpg directly."""
+DATABASE_ERRORS: Final = (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What statements raise: through SQLAlchemy, or from asyncpg directly.
+
+The last is what a connection answers that has read the server's farewell and not yet the end of the stream.
+"""
 
 
 def _driver_error(error: BaseException) -> BaseException | None:

@@ -14,7 +14,6 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-import asyncpg
 from asyncpg.transaction import Transaction
 from sharedjox_contracts.events import Payload
 from sharedjox_kit.clock import Clock, SystemClock
@@ -119,14 +118,14 @@ async def _begin(connection: AsyncConnection) -> Transaction:
     try:
         await transaction.start()
     except BaseException:
-        await _drop_unless_clean(connection)
+        await connection.invalidate()  # a connection on which nothing can begin is of no use to anybody
         raise
     return transaction
 
 
 async def _roll_back(connection: AsyncConnection, transaction: Transaction) -> None:
     """Leave the connection clean for the next one, or do not leave it at all."""
-    with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+    with contextlib.suppress(*DATABASE_ERRORS, OSError):
         await transaction.rollback()
     await _drop_unless_clean(connection)
 

@@ -32,6 +32,8 @@ log = get_logger(__name__)
 ControlHandler = Callable[[Row, Payload], Awaitable[None]]
 """Carries out a control row. It may be called again for the same row, and must then do no harm."""
 
+_POSTGRES_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""The last is what a connection answers that has read the server's farewell and not yet the end of the stream."""
 _CONTENDED_SECONDS: Final = 0.01
 _CONTROL_SECONDS: Final = 5.0
 _CHANNEL_RETRY_SECONDS: Final = 1.0
@@ -119,7 +121,7 @@ class Relay:
             return await self._drain()
         except HistoryInDoubtError as error:
             return self._after_outage(str(error))
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, OSError, TimeoutError) as error:
+        except (*_POSTGRES_ERRORS, RedisError, OSError, TimeoutError) as error:
             return self._after_outage(f"{type(error).__name__}: {error}")
 
     async def _drain(self) -> NextRun:
