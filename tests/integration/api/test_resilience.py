@@ -107,12 +107,15 @@ async def test_connections_that_have_read_the_databases_farewell_and_not_their_e
         proxy.holds_ends = True
         await api.sql(END_OTHER_CONNECTIONS)
 
+        seen: set[int] = set()
+
         async def all_succeed() -> bool:
             statuses = await _post_several(api, client)
-            assert statuses <= {201, 503}, "never an internal error"
+            seen.update(statuses)
             return statuses == {201}
 
         await eventually(all_succeed, what="every request finds a connection that works")
+        assert seen <= {201, 503}, "never an internal error"
         await proxy.cut()
 
 
