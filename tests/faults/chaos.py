@@ -1,6 +1,9 @@
 """Breaks every part of a real platform under load, then checks that nothing was lost, doubled, reordered or leaked.
 
-`python -m tests.faults.chaos --faults 200 --clients 200 [--seed N]`. It prints the line that repeats a run's dice.
+    python -m tests.faults.chaos [--faults 200] [--clients 200] [--seed N] [--pace 0.6]
+
+api, worker, both gateways, Redis and Postgres are killed, frozen and restarted; the connections between them, and those
+of half the clients, go through proxies that cut, swallow and slow. The first line of output repeats a run's dice.
 """
 
 from __future__ import annotations
@@ -12,200 +15,172 @@ import random
 import sys
 import tempfile
 import time
-import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import httpx
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+import asyncpg
+import uvloop
+from sharedjox_outbox.postgres import asyncpg_address
 
-from tests.faults.recovering_client import RecoveringClient
+from tests.benchmarks.report import Report, read_budgets
+from tests.faults.chaos_load import ChaosLoad
+from tests.faults.committed import CommitLog
+from tests.faults.link import Link, protocol_errors
+from tests.faults.parts import Parts, draw
+from tests.faults.recovering_client import RecoveringClient, Recovery, living
+from tests.faults.verdict import Verdict, has_all, judge
+from tests.support.links import Links, running_links
 from tests.support.polling import eventually, scaled
-from tests.support.stack import Account, Stack, running_stack
+from tests.support.stack import Stack, running_stack
 
+BUDGETS = Path(__file__).with_name("budgets.json")
 DISCOVERY = "jobs.discovery"
-JOB = {"title": "", "budgetMin": 10, "budgetMax": 20, "requiredSkills": ["chaos"], "estimatedDuration": 5}
 SETTLE_SECONDS = 90
+MOST_REQUESTS_BETWEEN = 8
+SILENCE_SECONDS = 3.0
+ENVIRONMENT = {"DRAIN_SECONDS": "0.5", "REDIS_PROBE_SECONDS": "1"}
 _MUST_BE_ZERO = {
-    "parked rows": "SELECT count(*) FROM outbox_messages WHERE parked_at IS NOT NULL",
-    "unpublished rows": "SELECT count(*) FROM outbox_messages WHERE published_at IS NULL",
-    "cents too many in the ledger": "SELECT coalesce(sum(amount_cents), 0) FROM ledger_entries",
+    "parked": "SELECT count(*) FROM outbox_messages WHERE parked_at IS NOT NULL",
+    "unpublished": "SELECT count(*) FROM outbox_messages WHERE published_at IS NULL",
+    "ledger_cents": "SELECT coalesce(sum(amount_cents), 0) FROM ledger_entries",
 }
 
 
 @dataclass(slots=True)
-class Report:
-    """What a run came to."""
+class Outcome:
+    """What a run came to. It is good when `problems` is empty."""
 
     faults: Counter[str] = field(default_factory=Counter)
-    events: int = 0
-    deliveries: int = 0
-    repeats: int = 0
-    reconnects: int = 0
+    verdict: Verdict = field(default_factory=Verdict)
+    database: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
 
+    def figures(self) -> dict[str, float]:
+        """All counts by name."""
+        return {
+            "faults": self.faults.total(),
+            "kinds_of_faults": len(self.faults),
+            "seconds": self.seconds,
+            **self.verdict.figures(),
+            **self.database,
+            "problems": len(self.problems),
+        }
+
     def __str__(self) -> str:
-        faults = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))
-        return (
-            f"{sum(self.faults.values())} faults ({faults}) in {self.seconds:.0f} s; {self.events} events, "
-            f"{self.deliveries} deliveries after dedupe, {self.repeats} repeats dropped, {self.reconnects} reconnects; "
-            f"{len(self.problems)} problems"
-        )
+        return ", ".join(f"{name} {value:g}" for name, value in self.figures().items())
+
+
+class Spy(RecoveringClient):
+    """Somebody who also tries to listen to a channel of others, with a signature made for another channel."""
+
+    forbidden = ""
+
+    async def _join(self, link: Link, established: asyncio.Future[str]) -> None:
+        await super()._join(link, established)
+        signed = await self._authorize(established.result(), next(iter(self.seen)))
+        link.send_json({"event": "pusher:subscribe", "data": {"channel": self.forbidden, **signed}})
 
 
 class Chaos:
     """One run over one stack."""
 
-    def __init__(self, stack: Stack, *, seed: int, clients: int) -> None:
+    def __init__(self, stack: Stack, links: Links, *, seed: int, clients: int, pace: float) -> None:
         self._stack = stack
+        self._links = links
         self._dice = random.Random(seed)
+        self._client_dice = random.Random(f"clients {seed}")
         self._client_count = clients
+        self._pace = pace
+        self._parts = Parts(stack, links, set())
+        self._committed = CommitLog(stack.env["DATABASE_URL"])
         self._clients: list[RecoveringClient] = []
-        self._report = Report()
-        self._posting = True
-        self._posted = 0
-        self._http = httpx.AsyncClient(base_url=stack.api_url, timeout=5)
+        self._outcome = Outcome()
+        self._ports = (links.add("clients", stack.ports.gateway), stack.ports.gateway)
+        self._api_port = links.add("requests", stack.ports.api)
 
-    async def run(self, faults: int) -> Report:
+    async def run(self, faults: int) -> Outcome:
         """Start clients and load, break things, heal, settle, check."""
         started = time.monotonic()
-        poster = await self._stack.log_in("client")
-        self._clients = [self._client(number, poster) for number in range(self._client_count)]
-        watching = [asyncio.create_task(client.run()) for client in self._clients]
-        try:
+        accounts = await self._stack.log_in("client"), await self._stack.log_in("freelancer")
+        load = ChaosLoad(self._api_port, *accounts)
+        self._clients = [self._client(number, load) for number in range(self._client_count)]
+        async with living(self._clients):
             await eventually(self._all_ready, SETTLE_SECONDS, what="every client is subscribed")
-            load = [asyncio.create_task(self._post(poster, number)) for number in range(3)]
+            before = await self._now_committed()
+            supervising = asyncio.create_task(self._supervise())
+            working = load.tasks()
             for _ in range(faults):
                 await self._break_something()
-            self._posting = False
-            await asyncio.gather(*load)
+                await self._load_goes_on(load)
+            load.is_over = True
+            await asyncio.gather(*working)
+            supervising.cancel()
             await self._heal()
-            await self._settle(poster)
-        finally:
-            for task in watching:
-                task.cancel()
-            await asyncio.gather(*watching, return_exceptions=True)
-            await self._http.aclose()
-        self._report.seconds = time.monotonic() - started
-        return self._report
+            await self._settle(before)
+        await load.close()
+        self._outcome.problems += load.problems
+        self._outcome.problems += protocol_errors
+        self._outcome.seconds = time.monotonic() - started
+        return self._outcome
 
-    def _client(self, number: int, poster: Account) -> RecoveringClient:
-        """Every tenth client belongs to the poster and is on its private channel too."""
-        own = f"private-user.{poster.id}"
-        channels = [DISCOVERY, own] if number % 10 == 0 else [DISCOVERY]
-
-        async def authorize(socket_id: str, channel: str) -> str:
-            answer = await self._ask(
-                "/broadcasting/auth", poster, {"socket_id": socket_id, "channel_name": channel}, None
-            )
-            if answer is None or answer.status_code != 200:
-                raise ConnectionError("the api gives no signature just now")
-            auth: str = answer.json()["auth"]
-            return auth
-
-        return RecoveringClient(
-            self._stack.websocket_url, channels, authorize, random.Random(self._dice.getrandbits(64))
+    def _client(self, number: int, load: ChaosLoad) -> RecoveringClient:
+        """Of ten clients two have the poster's private channel, one of them as a stock client; one has the other's."""
+        dice = random.Random(self._client_dice.getrandbits(64))
+        own, others = f"private-user.{load.client.id}", f"private-user.{load.freelancer.id}"
+        port = self._ports[number // 10 % 2]
+        authorize = load.authorize(load.client)
+        kind, channels, recovery = RecoveringClient, [DISCOVERY], Recovery.OWN_POSITION
+        match number % 10:
+            case 0:
+                channels = [DISCOVERY, own]
+            case 1:
+                channels, recovery = [own], Recovery.CLIENT_ID
+                authorize = load.authorize(load.client, client_id=f"tab-{number}")
+            case 2:
+                kind, channels = Spy, [others]
+                authorize = load.authorize(load.freelancer)
+        client = kind(
+            lambda: port, channels, authorize, dice, recovery=recovery, silence_seconds=scaled(SILENCE_SECONDS)
         )
+        if isinstance(client, Spy):
+            client.forbidden = own
+        return client
 
     def _all_ready(self) -> bool:
         return all(client.is_ready for client in self._clients)
 
-    # --- load -------------------------------------------------------------------------------------------------------
-
-    async def _post(self, poster: Account, number: int) -> None:
-        """Post jobs; a request without an answer is repeated with its idempotency key until it has one."""
-        while self._posting:
-            body = JOB | {"title": f"load {number} {uuid.uuid4()}"}
-            key = str(uuid.uuid4())
-            while True:
-                answer = await self._ask("/api/jobs", poster, body, key)
-                if answer is not None and answer.status_code == 201:
-                    self._posted += 1
-                    break
-                if answer is not None and answer.status_code not in (409, 429, 500, 502, 503):
-                    self._report.problems.append(f"POST /api/jobs answered {answer.status_code}: {answer.text[:200]}")
-                    break
-                await asyncio.sleep(0.05)
-            await asyncio.sleep(0.05)
-
-    async def _ask(
-        self, path: str, account: Account, body: dict[str, object], key: str | None
-    ) -> httpx.Response | None:
-        headers = {"Authorization": f"Bearer {account.token}"} | ({"Idempotency-Key": key} if key else {})
-        try:
-            return await self._http.post(path, json=body, headers=headers)
-        except httpx.TransportError:
-            return None
-
     # --- faults -----------------------------------------------------------------------------------------------------
 
     async def _break_something(self) -> None:
-        stack, dice = self._stack, self._dice
-        service = dice.choice(["api", "worker", "gateway-1", "gateway-2"])
-        pause = dice.uniform(0.0, 1.0)
-        faults: list[tuple[str, Callable[[], Awaitable[None]]]] = [
-            (f"kill {service}", lambda: self._kill(service, pause)),
-            (f"kill {service}", lambda: self._kill(service, pause)),
-            (f"freeze {service}", lambda: self._freeze(service, pause)),
-            (f"stop {service}", lambda: self._stop(service)),
-            ("kill redis", lambda: self._restart_server(stack.redis.process.kill, stack.redis.start, pause)),
-            ("stop redis", lambda: self._restart_server(stack.redis.stop, stack.redis.start, pause)),
-            ("kill postgres", lambda: self._restart_server(stack.postgres.process.kill, stack.postgres.start, pause)),
-            ("cut clients", self._cut),
-        ]
-        name, fault = dice.choice(faults)
-        self._report.faults[name] += 1
+        name, fault = draw(self._parts, self._dice, self._cut_clients, self._pace)
+        self._outcome.faults[name] += 1
         await fault()
-        await self._load_goes_on(dice.randint(0, 6))
 
-    async def _load_goes_on(self, posts: int) -> None:
-        """Wait until so many more jobs were posted; none = the next fault comes on top of this one.
+    async def _load_goes_on(self, load: ChaosLoad) -> None:
+        """Wait until some more requests were answered; after no more of them the next fault comes on top of this one.
 
-        By events and not by time, so that a slow machine gets as much load between its faults as a fast one.
+        By requests and not by time, so that a slow machine does as much between its faults as a fast one.
         """
-        wanted = self._posted + posts
+        wanted = load.answered + self._dice.randint(0, MOST_REQUESTS_BETWEEN)
+        await eventually(lambda: load.answered >= wanted, SETTLE_SECONDS, what="the load goes on after a fault")
 
-        def is_reached() -> bool:
-            for service in self._stack.services.values():
-                if not service.is_running:  # gave up without its servers: a supervisor would start it
-                    service.start(wait=False)
-            return self._posted >= wanted
-
-        await eventually(is_reached, SETTLE_SECONDS, what=f"{posts} jobs are posted after a fault")
-
-    async def _kill(self, name: str, pause: float) -> None:
-        self._stack.services[name].kill()
-        await asyncio.sleep(pause)
-        await asyncio.to_thread(self._stack.services[name].start, wait=False)
-
-    async def _freeze(self, name: str, pause: float) -> None:
-        service = self._stack.services[name]
-        if service.is_running:
-            service.freeze()
-            await asyncio.sleep(2 * pause)
-            service.thaw()
-
-    async def _stop(self, name: str) -> None:
-        service = self._stack.services[name]
-        await asyncio.to_thread(service.stop)
-        await asyncio.to_thread(service.start, wait=False)
-
-    @staticmethod
-    async def _restart_server(stop: Callable[[], object], start: Callable[[], object], pause: float) -> None:
-        await asyncio.to_thread(stop)
-        await asyncio.sleep(pause)
-        await asyncio.to_thread(start)
-
-    async def _cut(self) -> None:
-        for client in self._dice.sample(self._clients, k=max(1, len(self._clients) // 4)):
+    def _cut_clients(self) -> None:
+        for client in self._client_dice.sample(self._clients, k=max(1, len(self._clients) // 4)):
             client.cut()
 
+    async def _supervise(self) -> None:
+        """A service that gave up without its servers is started again."""
+        while True:
+            await asyncio.sleep(0.5)
+            for name, service in self._stack.services.items():
+                if name not in self._parts.down and not service.is_running:
+                    await asyncio.to_thread(service.start, wait=False)
+
     async def _heal(self) -> None:
-        """Everything runs again. A service that gave up without its servers is started, as a supervisor would."""
         for service in self._stack.services.values():
             if not service.is_running:
                 await asyncio.to_thread(service.start, wait=False)
@@ -214,91 +189,94 @@ class Chaos:
 
     # --- what must hold -----------------------------------------------------------------------------------------------
 
-    async def _settle(self, poster: Account) -> None:
-        engine = create_async_engine(self._stack.env["DATABASE_URL"].replace("postgresql://", "postgresql+asyncpg://"))
-        try:
-            expected = {channel: await self._committed(engine, channel) for channel in self._channels()}
-
-            def everything_arrived() -> bool:
-                return self._all_ready() and all(
-                    len(seen.ids) >= len(expected[channel]) or seen.told_lost
-                    for client in self._clients
-                    for channel, seen in client.seen.items()
-                )
-
-            with contextlib.suppress(AssertionError):  # what is missing is said below, client by client
-                await eventually(everything_arrived, SETTLE_SECONDS)
-            await asyncio.sleep(scaled(0.5))  # a repeat would come right behind
-            self._check_clients(expected)
-            await self._check_database(engine)
-        finally:
-            await engine.dispose()
-
     def _channels(self) -> set[str]:
         return {channel for client in self._clients for channel in client.seen}
 
-    @staticmethod
-    async def _committed(engine: AsyncEngine, channel: str) -> list[str]:
-        async with engine.connect() as connection:
-            rows = await connection.execute(
-                text("SELECT event_id FROM outbox_messages WHERE channel = :channel ORDER BY id"), {"channel": channel}
-            )
-            return [str(row.event_id) for row in rows]
+    async def _now_committed(self) -> dict[str, int]:
+        await self._committed.follow(*self._channels())
+        return {channel: len(ids) for channel, ids in self._committed.ids.items()}
 
-    def _check_clients(self, expected: dict[str, list[str]]) -> None:
-        report = self._report
-        report.events = sum(len(ids) for ids in expected.values())
-        for number, client in enumerate(self._clients):
-            report.reconnects += client.connects - 1
-            if client.foreign:
-                report.problems.append(f"client {number} got events of {set(client.foreign)}")
-            for channel, seen in client.seen.items():
-                report.deliveries += len(seen.ids)
-                report.repeats += seen.repeats
-                if seen.told_lost:
-                    report.problems.append(f"client {number} was told of a loss on {channel}, but Redis kept its data")
-                elif seen.ids != expected[channel]:
-                    report.problems.append(f"client {number} on {channel}: {_difference(seen.ids, expected[channel])}")
+    async def _settle(self, before: dict[str, int]) -> None:
+        await self._now_committed()
+        expected = {channel: ids[before[channel] :] for channel, ids in self._committed.ids.items()}
+        with contextlib.suppress(AssertionError):  # what is missing is said below, client by client
+            await eventually(lambda: all(has_all(client, expected) for client in self._clients), SETTLE_SECONDS)
+        await asyncio.sleep(scaled(0.5))  # a repeat would come right behind
+        outcome = self._outcome
+        outcome.verdict = judge(self._clients, expected)
+        outcome.problems += outcome.verdict.problems
+        if outcome.verdict.told_lost:
+            outcome.problems.append(f"{outcome.verdict.told_lost} were told of a loss, but Redis kept its data")
+        await self._check_database()
 
-    async def _check_database(self, engine: AsyncEngine) -> None:
-        async with engine.connect() as connection:
+    async def _check_database(self) -> None:
+        connection = await asyncpg.connect(asyncpg_address(self._stack.env["DATABASE_URL"]))
+        try:
             for what, query in _MUST_BE_ZERO.items():
-                count = (await connection.execute(text(query))).scalar_one()
+                count = float(await connection.fetchval(query))
+                self._outcome.database[what] = count
                 if count:
-                    self._report.problems.append(f"{count} {what}")
+                    self._outcome.problems.append(f"{what}: {count:g}")
+        finally:
+            await connection.close()
 
 
-def _difference(got: list[str], expected: list[str]) -> str:
-    missing = len(set(expected) - set(got))
-    strange = len(set(got) - set(expected))
-    if missing or strange:
-        return f"{missing} missing, {strange} unknown of {len(expected)}"
-    return "out of order"
+async def run_chaos(folder: Path, *, seed: int, faults: int, clients: int, pace: float = 0.6) -> Outcome:
+    """One run on servers and services of its own. The caller judges the outcome's problems."""
+    with contextlib.ExitStack() as cleanup:
+        links = cleanup.enter_context(running_links())
+        stack = cleanup.enter_context(
+            running_stack(
+                folder,
+                extra_env=ENVIRONMENT,
+                durable_servers=True,
+                reached_by=lambda service, server, port: links.add(f"{service} to {server}", port),
+            )
+        )
+        return await Chaos(stack, links, seed=seed, clients=clients, pace=pace).run(faults)
 
 
-async def run_chaos(folder: Path, *, seed: int, faults: int, clients: int) -> Report:
-    """One run on servers and services of its own. The caller judges the report's problems."""
-    with running_stack(folder, extra_env={"DRAIN_SECONDS": "0.5"}, durable_servers=True) as stack:
-        return await Chaos(stack, seed=seed, clients=clients).run(faults)
-
-
-def main() -> None:
-    """The program."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--seed", type=int, default=None)
-    options = parser.parse_args()
-    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 32)
-    replay = f"python -m tests.faults.chaos --faults {options.faults} --clients {options.clients} --seed {seed}"
-    sys.stdout.write(f"replay: {replay}\n")
-    with tempfile.TemporaryDirectory() as folder:
-        report = asyncio.run(run_chaos(Path(folder), seed=seed, faults=options.faults, clients=options.clients))
-    sys.stdout.write(f"{report}\n")
-    for problem in report.problems[:20]:
+    parser.add_argument("--pace", type=float, default=0.6, help="longest pause of a fault, in seconds")
+    options = parser.parse_args(arguments)
+    if options.seed is None:
+        options.seed = random.SystemRandom().randrange(1 << 32)
+    return options
+
+
+def replay_line(options: Any) -> str:
+    """The command that repeats a run's dice."""
+    return (
+        f"python -m tests.faults.chaos --faults {options.faults} --clients {options.clients} "
+        f"--pace {options.pace:g} --seed {options.seed}"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run; returns the exit status."""
+    options = parse(arguments)
+    sys.stdout.write(f"replay: {replay_line(options)}\n")
+    sys.stdout.flush()
+    with tempfile.TemporaryDirectory(prefix="sharedjox-chaos-") as folder:
+        outcome = uvloop.run(
+            run_chaos(
+                Path(folder), seed=options.seed, faults=options.faults, clients=options.clients, pace=options.pace
+            )
+        )
+    report = Report("faults", read_budgets("faults", BUDGETS))
+    report.add(**outcome.figures())
+    report.details |= {"replay": replay_line(options), "byFault": outcome.faults, "problems": outcome.problems[:100]}
+    for name, count in sorted(outcome.faults.items()):
+        sys.stdout.write(f"  {count:4} {name}\n")
+    for problem in outcome.problems[:20]:
         sys.stdout.write(f"  {problem}\n")
-    raise SystemExit(1 if report.problems else 0)
+    return report.finish()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,15 +12,15 @@ SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 
 
 async def test_nothing_is_lost_doubled_reordered_or_leaked_whatever_breaks(tmp_path: Path) -> None:
-    report = await run_chaos(tmp_path, seed=SEED, faults=16, clients=40)
-    assert report.problems == [], (
-        f"{report}; replay: python -m tests.faults.chaos --faults 16 --clients 40 --seed {SEED}"
+    outcome = await run_chaos(tmp_path, seed=SEED, faults=16, clients=40, pace=0.4)
+    assert outcome.problems == [], (
+        f"{outcome}; replay: python -m tests.faults.chaos --faults 16 --clients 40 --pace 0.4 --seed {SEED}"
     )
-    assert report.events > 30, "the load went on between the faults"
-    assert report.reconnects > 0, "the clients felt the faults"
+    assert outcome.verdict.events > 30, "the load went on between the faults"
+    assert outcome.verdict.reconnects > 0, "the clients felt the faults"
 
 
 async def test_clients_that_lose_their_network_again_and_again_miss_nothing(tmp_path: Path, redis_url: str) -> None:
     report = await run_jitter(tmp_path, redis_url, clients=60, seconds=8, seed=SEED)
-    assert (report.incomplete, report.told_lost) == (0, 0), str(report)
+    assert (report.incomplete, report.told_lost) == (0, 0), report.figures()
     assert report.drops > 20

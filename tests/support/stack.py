@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,11 +100,13 @@ def running_stack(
     gateways: int = GATEWAY_COUNT,
     extra_env: Mapping[str, str] | None = None,
     durable_servers: bool = False,
+    reached_by: Callable[[str, str, int], int] | None = None,
 ) -> Iterator[Stack]:
     """Start own servers, migrate, seed, start the services, wait until all are ready; stop everything on leaving.
 
     `folder` gets data and logs. `extra_env` are settings for all services. Only durable servers keep all that
-    they confirmed through a kill.
+    they confirmed through a kill. `reached_by(service, server, port)` may give another port by which a service reaches
+    `postgres` or `redis`: that of a proxy.
     """
     postgres = EmbeddedPostgres(folder / "postgres", free_port(), durable=durable_servers)
     # An append-only file lets a fault test kill Redis and find its data again.
@@ -135,7 +137,7 @@ def running_stack(
                 spec.name,
                 spec.command,
                 log_file=folder / f"{spec.name}.log",
-                env=env | spec.env,
+                env=env | spec.env | _detour(spec.name, postgres, redis, url, reached_by),
                 ready_port=spec.ready_port,
                 ready_path=spec.ready_path,
             )
@@ -143,3 +145,22 @@ def running_stack(
         }
         cleanup.enter_context(running(*services.values()))
         yield Stack(postgres, redis, ports, env, services)
+
+
+def _detour(
+    service: str,
+    postgres: EmbeddedPostgres,
+    redis: EmbeddedRedis,
+    database_url: str,
+    reached_by: Callable[[str, str, int], int] | None,
+) -> dict[str, str]:
+    if reached_by is None:
+        return {}
+    ports = {
+        server.port: reached_by(service, name, server.port)
+        for name, server in (("postgres", postgres), ("redis", redis))
+    }
+    return {
+        "DATABASE_URL": database_url.replace(f":{postgres.port}/", f":{ports[postgres.port]}/"),
+        "REDIS_URL": redis.url.replace(f":{redis.port}/", f":{ports[redis.port]}/"),
+    }

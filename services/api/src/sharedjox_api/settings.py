@@ -75,6 +75,9 @@ class ApiSettings(ServiceSettings):
 
     grant_wait_seconds: float = Field(default=5.0, ge=0, le=30)
     """How long `/broadcasting/auth` waits for a Redis that is away before it answers 503."""
+    grant_lifetime_seconds: int = Field(default=2 * 86_400, ge=60)
+    """How long it is remembered that a channel was signed for a connection; longer than a gateway keeps one open
+    (CONNECTION_LIFETIME_SECONDS)."""
     web_dist_dir: Path | None = None
     vapid_private_key: SecretStr = SecretStr(SAMPLE_VAPID_PRIVATE_KEY)
     """Web Push: 32 bytes in base64url; the public key follows from it."""

@@ -38,7 +38,12 @@ _EXAMPLE: Final = {"auth": "sharedjox:58df8b0c36d6982b82c3ecf6b4662e34fe8c25bba4
 
 def _grants(query: Query) -> Grants:
     settings = query.runtime.settings
-    return Grants(query.runtime.redis, app_id=settings.reverb_app_id, wait_seconds=settings.grant_wait_seconds)
+    return Grants(
+        query.runtime.redis,
+        app_id=settings.reverb_app_id,
+        wait_seconds=settings.grant_wait_seconds,
+        lifetime_seconds=settings.grant_lifetime_seconds,
+    )
 
 
 @router.post(

@@ -22,18 +22,20 @@ from sharedjox_contracts.redis_layout import (
 
 from sharedjox_api.http.errors import UnavailableProblem
 
-GRANT_LIFETIME_SECONDS: Final = 7 * 86_400
-"""Longer than a socket lives behind any balancer; older grants are forgotten."""
 _PAUSE_SECONDS: Final = 0.1
 
 
 class Grants:
-    """Records grants of one app. While Redis is away it waits a little, then refuses retryably."""
+    """Records grants of one app. While Redis is away it waits a little, then refuses retryably.
 
-    def __init__(self, redis: Redis, *, app_id: str, wait_seconds: float) -> None:
+    Grants older than `lifetime_seconds` are forgotten; no socket may live longer.
+    """
+
+    def __init__(self, redis: Redis, *, app_id: str, wait_seconds: float, lifetime_seconds: int) -> None:
         self._redis = redis
         self._app_id = app_id
         self._wait_seconds = wait_seconds
+        self._lifetime_seconds = lifetime_seconds
 
     async def record(self, *, socket_id: str, user_id: int, session_id: str, channel: str | None) -> bytes | None:
         """Remember that this socket asked for `channel` (None: to sign in) with this session.
@@ -67,12 +69,12 @@ class Grants:
         if channel is not None:
             key = grants_key(self._app_id, channel)
             pipeline.zadd(key, {f"{socket_id}|{user_id}|{session_id}": now})
-            pipeline.zremrangebyscore(key, "-inf", now - GRANT_LIFETIME_SECONDS)
-            pipeline.expire(key, GRANT_LIFETIME_SECONDS)
-        pipeline.set(granting_key(self._app_id), 1, ex=GRANT_LIFETIME_SECONDS)
+            pipeline.zremrangebyscore(key, "-inf", now - self._lifetime_seconds)
+            pipeline.expire(key, self._lifetime_seconds)
+        pipeline.set(granting_key(self._app_id), 1, ex=self._lifetime_seconds)
         sockets = session_sockets_key(self._app_id, session_id)
         pipeline.sadd(sockets, socket_id)
-        pipeline.expire(sockets, GRANT_LIFETIME_SECONDS)
+        pipeline.expire(sockets, self._lifetime_seconds)
         if channel is not None:
             pipeline.get(denied_key(self._app_id, channel, socket_id))
         answers = await pipeline.execute()
