@@ -121,17 +121,23 @@ require-compose:
 ##@ Measure and break
 # A target exists when its program does.
 ifneq ($(wildcard tests/faults/.),)
-OPTIONAL_HELP += 'test-faults:Kill, pause, cut and slow every part; nothing may be lost (short run)'
+FAULT_ARGS ?=
+OPTIONAL_HELP += 'test-faults:Kill, pause, cut and slow every part, 200 times; nothing may be lost'
 .PHONY: test-faults
 test-faults: install-all
-	$(PYTEST) tests/faults $(PYTEST_ARGS)
+	$(BIN)/python -m tests.faults.chaos $(FAULT_ARGS)
+
+OPTIONAL_HELP += 'test-jitter:A thousand clients that lose their network every 15 s get everything'
+.PHONY: test-jitter
+test-jitter: install-all
+	$(BIN)/python -m tests.faults.jitter $(FAULT_ARGS)
 endif
 
 ifneq ($(wildcard tests/faults/soak.py),)
 OPTIONAL_HELP += 'soak:The same for an hour, with churn'
 .PHONY: soak
 soak: install-all
-	$(BIN)/python -m tests.faults.soak
+	$(BIN)/python -m tests.faults.soak $(FAULT_ARGS)
 endif
 
 ifneq ($(wildcard tests/compose/.),)

@@ -156,11 +156,8 @@ def _detour(
 ) -> dict[str, str]:
     if reached_by is None:
         return {}
-    ports = {
-        server.port: reached_by(service, name, server.port)
-        for name, server in (("postgres", postgres), ("redis", redis))
-    }
-    return {
-        "DATABASE_URL": database_url.replace(f":{postgres.port}/", f":{ports[postgres.port]}/"),
-        "REDIS_URL": redis.url.replace(f":{redis.port}/", f":{ports[redis.port]}/"),
-    }
+    detours = {"REDIS_URL": redis.url.replace(f":{redis.port}/", f":{reached_by(service, 'redis', redis.port)}/")}
+    if not service.startswith("gateway-"):  # gateways know nothing of Postgres
+        port = reached_by(service, "postgres", postgres.port)
+        detours["DATABASE_URL"] = database_url.replace(f":{postgres.port}/", f":{port}/")
+    return detours
