@@ -23,9 +23,19 @@ export interface RunningStack {
   readonly stop: () => Promise<void>;
 }
 
-export async function startStack(): Promise<RunningStack> {
+/** Other ports are tried when somebody was quicker: between our choice and the stack's start anybody may take one. */
+export async function startStack(attempts = 5): Promise<RunningStack> {
+  try {
+    return await startOn(await freePorts(6));
+  } catch (error) {
+    if (attempts > 1 && String(error).includes(" is taken by ")) return startStack(attempts - 1);
+    throw error;
+  }
+}
+
+async function startOn(ports: readonly string[]): Promise<RunningStack> {
   const dataDir = mkdtempSync(join(tmpdir(), "sharedjox-browser-"));
-  const [api, gateway, admin, worker, postgres, redis] = await freePorts(6);
+  const [api, gateway, admin, worker, postgres, redis] = ports;
   const child = spawn(join(REPOSITORY, ".venv/bin/sharedjox-devstack"), ["up"], {
     cwd: REPOSITORY,
     env: {
