@@ -1,4 +1,4 @@
-/** What the app puts on `window`, as far as tests use it. */
+/** What the app and our tests put on `window`. */
 
 interface EchoChannel {
   listen(event: string, heard: (data: unknown) => void): EchoChannel;
@@ -7,4 +7,6 @@ interface EchoChannel {
 
 interface Window {
   readonly Echo: { channel(name: string): EchoChannel; private(name: string): EchoChannel };
+  /** What a test's own listener wrote down. */
+  heard: string[];
 }

@@ -26,12 +26,11 @@ export class RestClient {
 
   async postJob(title: string, requiredSkills: readonly string[] = ["react"]): Promise<number> {
     const body = { title, description: "", budgetMin: 10, budgetMax: 20, requiredSkills, estimatedDuration: 30 };
-    const job = (await this.#post("/api/jobs", body)) as { readonly id: number };
-    return job.id;
+    return (await this.call<{ readonly id: number }>("/api/jobs", body)).id;
   }
 
-  async call(path: string, body: unknown = {}): Promise<unknown> {
-    return this.#post(path, body);
+  async call<T>(path: string, body: unknown = {}): Promise<T> {
+    return (await this.#post(path, body)) as T;
   }
 
   async #post(path: string, body: unknown): Promise<unknown> {

@@ -3,9 +3,11 @@
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 
-import { goTo, launch, live, logIn, type Person } from "../support/browser.js";
+import { accessToken, disconnected, goTo, launch, live, logIn, type Person } from "../support/browser.js";
+import { hearThroughEcho, onDiscovery, postMany, titles } from "../support/discovery.js";
 import { RestClient } from "../support/rest.js";
 import { signalService, type ServiceName } from "../support/stack.js";
+import { within } from "../support/time.js";
 
 let browser: Browser;
 let rest: RestClient;
@@ -19,129 +21,193 @@ afterAll(async () => {
   await browser.close();
 });
 
-/** A page that writes down the titles of all jobs it hears of, through the package, in the order of arrival. */
-async function listening(options: Parameters<typeof logIn>[2] = {}): Promise<Person> {
-  const person = await logIn(browser, "freelancer", options);
-  await goTo(person.page, "/discovery");
-  await person.page.getByRole("feed").waitFor();
-  return person;
+/** Run `during`, and check that the page was never loaded anew and threw nothing. */
+async function withoutReload({ page, errors }: Person, during: () => Promise<void>): Promise<void> {
+  const loaded = await page.evaluate(() => performance.timeOrigin);
+  await during();
+  expect(await page.evaluate(() => performance.timeOrigin)).toBe(loaded);
+  expect(errors).toEqual([]);
+  await page.context().close();
 }
 
-/** Titles with this mark on the page, newest first. */
-async function titles(page: Page, mark: string): Promise<string[]> {
-  const cards = page.getByTestId("job-card").filter({ hasText: mark });
-  return cards.getByRole("link").allInnerTexts();
+function kill(...names: ServiceName[]): void {
+  for (const name of names) signalService(inject("stack"), name, "SIGKILL");
 }
 
-async function postMany(mark: string, from: number, to: number): Promise<string[]> {
-  const posted: string[] = [];
-  for (let n = from; n <= to; n += 1) {
-    const title = `${mark} no ${n}`;
-    await rest.postJob(title);
-    posted.unshift(title);
-  }
-  return posted;
+/** A deposit that an operator has confirmed: `wallet.updated` for its owner. */
+async function deposit(owner: RestClient, amount: number): Promise<void> {
+  const operator = await RestClient.logIn("operator");
+  const { id } = await owner.call<{ readonly id: number }>("/api/wallet/deposits", { amount });
+  await operator.call(`/api/wallet/transactions/${id}/confirm`);
 }
 
-async function disconnected(page: Page): Promise<void> {
-  await page.locator("[data-testid=connection]:not([data-state=connected])").waitFor({ timeout: 20_000 });
+async function balance(page: Page): Promise<number> {
+  const shown = page.getByTestId("balance").filter({ hasText: /\d/ });
+  return Number((await shown.innerText()).replaceAll(",", ""));
+}
+
+/** Wait until the time of an access token (a JWT) is up. */
+async function expiry(token: string): Promise<void> {
+  const { exp } = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString()) as { readonly exp: number };
+  await expect.poll(() => Date.now() / 1_000, { timeout: within(60) }).toBeGreaterThan(exp);
+}
+
+/** A promise and what resolves it. */
+function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
+  let open = (): void => undefined;
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { opened, open: () => { open(); } };
 }
 
 describe("the page", () => {
-  it("gets what was posted while both gateways were dead", async () => {
-    const { page, errors } = await listening();
-    const mark = `killed ${Date.now()}`;
-    const before = await postMany(mark, 1, 2);
-    await expect.poll(() => titles(page, mark)).toEqual(before);
-    for (const name of ["gateway-1", "gateway-2"] satisfies ServiceName[]) signalService(inject("stack"), name, "SIGKILL");
-    await disconnected(page);
-    const during = await postMany(mark, 3, 5);
-    await live(page, 30_000);
-    const after = await postMany(mark, 6, 6);
-    await expect.poll(() => titles(page, mark), { timeout: 20_000 }).toEqual([...after, ...during, ...before]);
-    expect(errors).toEqual([]);
-  });
-
-  it("recovers from a network that is cut for ten seconds, without being reloaded", async () => {
-    const { page, errors } = await listening();
-    const loads = await page.evaluate(() => performance.timeOrigin);
-    const mark = `cut ${Date.now()}`;
-    const before = await postMany(mark, 1, 2);
-    await expect.poll(() => titles(page, mark)).toEqual(before);
-    await page.context().setOffline(true);
-    const cutAt = Date.now();
-    const during = await postMany(mark, 3, 5);
-    await disconnected(page);
-    await page.waitForTimeout(Math.max(0, cutAt + 10_000 - Date.now()));
-    await page.context().setOffline(false);
-    await live(page);
-    await expect.poll(() => titles(page, mark), { timeout: 20_000 }).toEqual([...during, ...before]);
-    expect(await page.evaluate(() => performance.timeOrigin)).toBe(loads);
-    expect(errors).toEqual([]);
-  });
-
-  it("outlives its access token", async () => {
-    const { page, errors } = await listening();
-    const accessToken = (): Promise<string> =>
-      page.evaluate(() => {
-        const stored = JSON.parse(localStorage.getItem("sharedjox.session") ?? "{}") as { state?: { accessToken?: string } };
-        return stored.state?.accessToken ?? "";
+  it("keeps events that come while an older answer of the API is on its way", async () => {
+    const person = await onDiscovery(browser);
+    await withoutReload(person, async () => {
+      const { page } = person;
+      const mark = `late ${Date.now()}`;
+      const heard = await hearThroughEcho(page, mark);
+      const { opened: isRead, open: hasRead } = gate();
+      const { opened: isReleased, open: release } = gate();
+      await page.route(/\/api\/jobs\?.*q=late/, async (route) => {
+        const answer = await route.fetch();
+        hasRead();
+        await isReleased;
+        await route.fulfill({ response: answer });
       });
-    const first = await accessToken();
-    await page.evaluate(() => {
-      const key = "sharedjox.session";
-      const stored = JSON.parse(localStorage.getItem(key) ?? "{}") as { state: { accessToken: string } };
-      // An access token whose time is up, as far as the server can tell.
-      stored.state.accessToken = "expired.expired.expired";
-      localStorage.setItem(key, JSON.stringify(stored));
-      dispatchEvent(new StorageEvent("storage", { key }));
+      await page.getByRole("textbox", { name: "Search" }).fill(mark);
+      await isRead;
+      const posted = await postMany(rest, mark, 1, 3);
+      await expect.poll(heard).toEqual(posted.toReversed());
+      release();
+      await expect.poll(() => titles(page, mark)).toEqual(posted);
     });
-    await goTo(page, "/wallet");
-    await page.getByTestId("balance").filter({ hasText: /\d/ }).waitFor();
-    await expect.poll(accessToken).not.toBe("expired.expired.expired");
-    expect(await accessToken()).not.toBe(first);
-    await page.context().setOffline(true);
-    await disconnected(page);
-    await page.context().setOffline(false);
-    await live(page);
-    await goTo(page, "/notifications");
-    const { userId } = await RestClient.logIn("freelancer");
-    await page.evaluate((id) => {
-      const heard: unknown[] = [];
-      Object.assign(window, { heard });
-      window.Echo.private(`user.${id}`).subscribed(() => heard.push("subscribed"));
-    }, userId);
-    expect(errors).toEqual([]);
   });
 
-  it("goes on while the API and the worker are restarted", async () => {
-    const { page } = await listening();
-    const mark = `restarted ${Date.now()}`;
-    const before = await postMany(mark, 1, 1);
-    await expect.poll(() => titles(page, mark)).toEqual(before);
-    signalService(inject("stack"), "worker", "SIGKILL");
-    const during = await postMany(mark, 2, 4);
-    await expect.poll(() => titles(page, mark), { timeout: 40_000 }).toEqual([...during, ...before]);
+  it("gets what was posted while both gateways were dead", async () => {
+    const person = await onDiscovery(browser);
+    await withoutReload(person, async () => {
+      const { page } = person;
+      const mark = `killed ${Date.now()}`;
+      const heard = await hearThroughEcho(page, mark);
+      const before = await postMany(rest, mark, 1, 2);
+      await expect.poll(() => titles(page, mark)).toEqual(before);
+      kill("gateway-1", "gateway-2");
+      await disconnected(page);
+      const during = await postMany(rest, mark, 3, 5);
+      await live(page);
+      const after = await postMany(rest, mark, 6, 6);
+      const all = [...after, ...during, ...before];
+      await expect.poll(() => titles(page, mark)).toEqual(all);
+      await expect.poll(heard).toEqual(all.toReversed());
+    });
+  });
+
+  it("recovers from a network that is cut for ten seconds", async () => {
+    const person = await onDiscovery(browser);
+    await withoutReload(person, async () => {
+      const { page } = person;
+      const mark = `cut ${Date.now()}`;
+      const heard = await hearThroughEcho(page, mark);
+      const before = await postMany(rest, mark, 1, 2);
+      await expect.poll(() => titles(page, mark)).toEqual(before);
+      await page.context().setOffline(true);
+      const cutAt = Date.now();
+      const during = await postMany(rest, mark, 3, 5);
+      await disconnected(page);
+      await page.waitForTimeout(Math.max(0, cutAt + 10_000 - Date.now()));
+      await page.context().setOffline(false);
+      await live(page);
+      await expect.poll(() => titles(page, mark)).toEqual([...during, ...before]);
+      await expect.poll(heard).toEqual([...during, ...before].toReversed());
+    });
+  });
+
+  it("follows its job again after a cut: status, who is viewing, who is typing", async () => {
+    const client = await logIn(browser, "client");
+    const freelancer = await logIn(browser, "freelancer");
+    const worker = await RestClient.logIn("freelancer");
+    const id = await rest.postJob(`Followed ${Date.now()}`);
+    await worker.call(`/api/jobs/${id}/claim`);
+    await Promise.all([client, freelancer].map(({ page }) => goTo(page, `/jobs/${id}`)));
+    const viewers = client.page.getByTestId("viewers");
+    await viewers.filter({ hasText: "2 viewing" }).waitFor();
+    await withoutReload(client, async () => {
+      await client.page.context().setOffline(true);
+      await disconnected(client.page);
+      await worker.call(`/api/jobs/${id}/status`, { status: "in_progress" });
+      await worker.call(`/api/jobs/${id}/status`, { status: "submitted", deliverables: ["source code"] });
+      await client.page.context().setOffline(false);
+      await live(client.page);
+      await client.page.locator("[data-testid=job-status][data-status=submitted]").waitFor();
+      await client.page.getByTestId("deliverables").filter({ hasText: "source code" }).waitFor();
+      await viewers.filter({ hasText: "2 viewing" }).waitFor();
+      await freelancer.page.getByRole("textbox", { name: "Note" }).pressSequentially("Done");
+      await client.page.getByTestId("typing").filter({ hasText: "is typing" }).waitFor();
+    });
+    await freelancer.page.context().close();
+  });
+
+  it("outlives its access token: private channels are joined again with a new one", async () => {
+    const person = await logIn(browser, "freelancer");
+    const owner = await RestClient.logIn("freelancer");
+    await withoutReload(person, async () => {
+      const { page } = person;
+      await goTo(page, "/wallet");
+      const before = await balance(page);
+      const first = await accessToken(page);
+      await expiry(first);
+      kill("gateway-1", "gateway-2");
+      await disconnected(page);
+      await live(page);
+      await deposit(owner, 7);
+      await expect.poll(() => balance(page)).toBe(before + 7);
+      expect(await accessToken(page)).not.toBe(first);
+    });
+  });
+
+  it("keeps its session when the network takes away the answer to a refresh", async () => {
+    const person = await logIn(browser, "freelancer");
+    await withoutReload(person, async () => {
+      const { page } = person;
+      const first = await accessToken(page);
+      let refreshes = 0;
+      await page.route("**/api/auth/refresh", async (route) => {
+        refreshes += 1;
+        if (refreshes > 1) return route.continue();
+        await route.fetch();
+        return route.abort("connectionreset");
+      });
+      await expiry(first);
+      await goTo(page, "/jobs");
+      await expect.poll(() => refreshes).toBeGreaterThan(1);
+      await expect.poll(() => accessToken(page)).not.toBe(first);
+      await page.getByTestId("job-card").first().waitFor();
+    });
+  });
+
+  it("goes on while the API and the worker are killed and restarted", async () => {
+    const person = await onDiscovery(browser);
+    await withoutReload(person, async () => {
+      const { page } = person;
+      const mark = `restarted ${Date.now()}`;
+      const heard = await hearThroughEcho(page, mark);
+      const before = await postMany(rest, mark, 1, 1);
+      await expect.poll(() => titles(page, mark)).toEqual(before);
+      kill("worker", "api");
+      await expect.poll(isApiUp).toBe(true);
+      const during = await postMany(rest, mark, 2, 4);
+      await expect.poll(() => titles(page, mark), { timeout: within(60) }).toEqual([...during, ...before]);
+      await expect.poll(heard).toEqual([...during, ...before].toReversed());
+    });
   });
 });
 
-describe("without WebSocket", () => {
-  it.each([["xhr_streaming"], ["xhr_polling"]])("works over %s", async (transport) => {
-    const { page, errors } = await listening({ transports: transport });
-    const mark = `${transport} ${Date.now()}`;
-    const posted = await postMany(mark, 1, 3);
-    await expect.poll(() => titles(page, mark), { timeout: 20_000 }).toEqual(posted);
-    await goTo(page, "/monitor");
-    await page.getByTestId("transport").filter({ hasText: transport }).waitFor();
-    expect(errors).toEqual([]);
-  });
-
-  it("falls back by itself when every WebSocket fails", async () => {
-    const { page } = await listening({ isWebSocketBlocked: true });
-    const mark = `fallback ${Date.now()}`;
-    const posted = await postMany(mark, 1, 2);
-    await expect.poll(() => titles(page, mark), { timeout: 20_000 }).toEqual(posted);
-    await goTo(page, "/monitor");
-    await page.getByTestId("transport").filter({ hasText: "xhr" }).waitFor();
-  });
-});
+async function isApiUp(): Promise<boolean> {
+  try {
+    return (await fetch(new URL("/readyz", inject("stack").baseUrl))).ok;
+  } catch {
+    return false;
+  }
+}

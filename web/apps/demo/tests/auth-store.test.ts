@@ -7,17 +7,20 @@ const KEY = "sharedjox.session";
 const user = { id: 2, name: "Clara", email: "client@sharedjox.test", role: "client" as const };
 
 let asked: string[];
+let keysSent: (string | null)[];
 let answer: () => Response;
 
 beforeEach(() => {
   asked = [];
+  keysSent = [];
   answer = () => Response.json({ user, accessToken: "new", refreshToken: "r2" });
-  vi.stubGlobal("fetch", async (path: string) => {
+  vi.stubGlobal("fetch", async (path: string, init?: RequestInit) => {
     asked.push(path);
+    keysSent.push(new Headers(init?.headers).get("Idempotency-Key"));
     return answer();
   });
   localStorage.clear();
-  useAuthStore.setState({ user, accessToken: "old", refreshToken: "r1" });
+  useAuthStore.setState({ user, accessToken: "old", refreshToken: "r1", refreshKey: "k1" });
 });
 
 describe("refresh", () => {
@@ -27,7 +30,7 @@ describe("refresh", () => {
   });
 
   it("takes over what another tab got meanwhile: a refresh token works once", async () => {
-    const other = { state: { user, accessToken: "theirs", refreshToken: "r9" }, version: 0 };
+    const other = { state: { user, accessToken: "theirs", refreshToken: "r9", refreshKey: "k9" }, version: 0 };
     localStorage.setItem(KEY, JSON.stringify(other));
     expect(await useAuthStore.getState().refresh()).toBe("theirs");
     expect(asked).toEqual([]);
@@ -39,10 +42,24 @@ describe("refresh", () => {
     expect(useAuthStore.getState().user).toBeNull();
   });
 
-  it.each([429, 500, 503])("keeps the session when the server answers %i", async (status) => {
+  it.each([429, 500, 503])("keeps the session when the server answers %i, and says that it failed", async (status) => {
     answer = () => new Response("", { status });
-    expect(await useAuthStore.getState().refresh()).toBeNull();
+    await expect(useAuthStore.getState().refresh()).rejects.toMatchObject({ status });
     expect(useAuthStore.getState().user).toEqual(user);
+  });
+
+  it("asks with the same key until it has an answer, and with another one for the next token", async () => {
+    const answers: (() => Response)[] = [
+      () => { throw new TypeError("the network took the answer away"); },
+      () => Response.json({ user, accessToken: "new", refreshToken: "r2" }),
+      () => Response.json({ user, accessToken: "newer", refreshToken: "r3" }),
+    ];
+    answer = () => answers.shift()?.() ?? new Response("", { status: 500 });
+    await expect(useAuthStore.getState().refresh()).rejects.toThrow("network");
+    expect(await useAuthStore.getState().refresh()).toBe("new");
+    expect(await useAuthStore.getState().refresh()).toBe("newer");
+    expect(keysSent.slice(0, 2)).toEqual(["k1", "k1"]);
+    expect(keysSent[2]).toMatch(/^\w+(-\w+){3}$/);
   });
 });
 

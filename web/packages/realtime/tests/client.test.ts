@@ -221,6 +221,20 @@ describe("after a break", () => {
     expect(gateway.subscribes.at(-1)).not.toHaveProperty("recover");
   });
 
+  it("tells who came during the break to fetch, and only them", async () => {
+    const client = connect();
+    const log = record(client);
+    await joined(client, log);
+    gateway.publish(CHANNEL, "job.posted", 1);
+    await until(() => log.includes(1));
+    gateway.drop();
+    await until(() => client.status.get().state !== "connected");
+    const late = record(client);
+    gateway.publish(CHANNEL, "job.posted", 2);
+    await until(() => late.includes("resync:joined") && late.includes(2));
+    expect(log).toEqual(["resync:joined", 1, 2]);
+  });
+
   it("does not take over another user's position", async () => {
     const client = connect();
     const log = record(client);
@@ -406,6 +420,20 @@ describe("authorization", () => {
     await until(() => log.includes("error:401"));
     await settle(2_200);
     expect(gateway.subscribes).toHaveLength(1);
+  });
+
+  it("does not take a refresh that fails for now for the end of the session", async () => {
+    let refreshes = 0;
+    const refresh = async (): Promise<string> => {
+      if ((refreshes += 1) < 3) throw new Error("the application is away");
+      return Promise.resolve("fresh");
+    };
+    const client = connect({ tokens: { get: () => "expired", refresh } });
+    gateway.answerAuth = ({ authorization, body }) =>
+      authorization === "Bearer fresh" ? { status: 200, body: signature(body) } : { status: 401 };
+    const log = record(client, PRIVATE);
+    await joined(client, log);
+    expect(log).toEqual(["resync:joined"]);
   });
 
   it("survives a token source that fails", async () => {

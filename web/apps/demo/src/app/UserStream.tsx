@@ -5,8 +5,9 @@ import type { NotificationCreated, WalletUpdated } from "@sharedjox/realtime";
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
 
-import { keys, prepend, type Pages } from "@/system/queries";
 import { useWebSocket } from "@/system/hooks/useWebSocket";
+import { applyEvent } from "@/system/live";
+import { keys, prepend, type Pages } from "@/system/queries";
 import { useAuthStore } from "@/system/stores/useAuthStore";
 import type { Notification, Wallet } from "@/system/types";
 
@@ -22,11 +23,11 @@ export function UserStream(): null {
     };
     return subscribeToUser(userId, {
       "wallet.updated": (data) => {
-        cache.setQueryData<Wallet>(keys.wallet, toWallet(data));
+        applyEvent<Wallet>(cache, keys.wallet, () => toWallet(data));
         refetch(keys.transactions);
       },
       "notification.created": (data) => {
-        cache.setQueryData<Pages<Notification>>(keys.notifications, (pages) => prepend(pages, toNotification(data)));
+        applyEvent<Pages<Notification>>(cache, keys.notifications, (pages) => prepend(pages, toNotification(data)));
         notifications.show({ id: `notification-${data.id}`, title: data.title, message: data.body });
       },
       "job.claimed": ({ jobId }) => {

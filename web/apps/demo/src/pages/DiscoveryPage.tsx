@@ -3,7 +3,7 @@ import { useDebouncedValue, useDisclosure } from "@mantine/hooks";
 import type { JobPosted } from "@sharedjox/realtime";
 import { IconPlus, IconSearch } from "@tabler/icons-react";
 import { useInfiniteQuery, useMutation, useQueryClient } from "@tanstack/react-query";
-import { useEffect, useRef, useState, type JSX } from "react";
+import { useEffect, useState, type JSX } from "react";
 import { useNavigate } from "react-router";
 
 import { Empty } from "@/components/Empty";
@@ -15,6 +15,7 @@ import { PostJobModal } from "@/features/PostJobModal";
 import { api, type JobFilters } from "@/system/api";
 import { matchScore } from "@/system/format";
 import { useWebSocket } from "@/system/hooks/useWebSocket";
+import { applyEvent } from "@/system/live";
 import { flatten, keys, prepend, without, type Pages } from "@/system/queries";
 import { useAuthStore } from "@/system/stores/useAuthStore";
 import type { Job, User } from "@/system/types";
@@ -74,36 +75,35 @@ function More({ query, isEmpty }: { readonly query: FeedQuery; readonly isEmpty:
   );
 }
 
+type DiscoveryKey = readonly [...typeof keys.discovery, JobFilters];
+
 function useDiscoveryFeed(filters: JobFilters, user: User | null) {
   const { subscribeToDiscovery } = useWebSocket();
   const cache = useQueryClient();
   const [arrived, setArrived] = useState<ReadonlySet<number>>(new Set());
-  const queryKey = [...keys.discovery, filters];
   const query = useInfiniteQuery({
-    queryKey,
+    queryKey: [...keys.discovery, filters] satisfies DiscoveryKey,
     queryFn: ({ pageParam }) => api.activeJobs(filters, pageParam),
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.nextCursor,
   });
 
-  const onPosted = useRef<(posted: JobPosted) => void>(() => undefined);
-  useEffect(() => {
-    onPosted.current = (posted) => {
-      const job = toJob(posted, user);
-      if (!fits(job, filters)) return;
-      setArrived((old) => new Set(old).add(job.id));
-      cache.setQueryData<Pages<Job>>(queryKey, (pages) => prepend(pages, job));
-    };
-  });
   useEffect(
     () =>
       subscribeToDiscovery({
-        "job.posted": (data) => {
-          onPosted.current(data);
+        "job.posted": (posted) => {
+          const job = toJob(posted, user);
+          // Lists with other filters are kept for a while, and are to be right when they are shown again.
+          const lists = cache
+            .getQueryCache()
+            .findAll({ queryKey: keys.discovery })
+            .filter(({ queryKey }) => fits(job, (queryKey as DiscoveryKey)[1]));
+          for (const { queryKey } of lists) applyEvent<Pages<Job>>(cache, queryKey, (pages) => prepend(pages, job));
+          if (lists.length > 0) setArrived((old) => new Set(old).add(job.id));
         },
         resync: () => void cache.invalidateQueries({ queryKey: keys.discovery }),
       }),
-    [subscribeToDiscovery, cache],
+    [subscribeToDiscovery, cache, user],
   );
   return { query, arrived };
 }

@@ -16,6 +16,7 @@ import { Payment } from "@/features/Payment";
 import { api } from "@/system/api";
 import { formatDuration, formatMoney, formatTime } from "@/system/format";
 import { useWebSocket } from "@/system/hooks/useWebSocket";
+import { applyEvent } from "@/system/live";
 import { keys } from "@/system/queries";
 import { useAuthStore } from "@/system/stores/useAuthStore";
 import type { Job, JobStatus, User } from "@/system/types";
@@ -46,7 +47,10 @@ function useJobEvents(id: number, isParty: boolean): void {
     return subscribeToJob(id, {
       "job.claimed": refetch,
       "job.updated": ({ status, deliverables, updatedAt }) => {
-        cache.setQueryData<Job>(keys.job(id), (job) => job && { ...job, status, deliverables, updatedAt });
+        // What was fetched may be newer than an event that was on its way.
+        applyEvent<Job>(cache, keys.job(id), (job) =>
+          job && Date.parse(updatedAt) >= Date.parse(job.updatedAt) ? { ...job, status, deliverables, updatedAt } : job,
+        );
         void cache.invalidateQueries({ queryKey: keys.mine });
         void cache.invalidateQueries({ queryKey: keys.transactions });
         if (status === "active") refetch();

@@ -2,6 +2,7 @@
 
 import type { Analytics } from "@/features/analytics";
 import { readJson } from "@/system/problems";
+import { randomKey } from "@/system/random";
 import { realtime } from "@/system/realtime";
 import type { Job, JobStatus, NewJob, Notification, Page, Transaction, Wallet } from "@/system/types";
 
@@ -24,11 +25,6 @@ async function post<T>(path: string, body: unknown = {}, { toOthers = false } = 
     toOthers,
   });
   return readJson<T>(answer);
-}
-
-/** Not `crypto.randomUUID`, which pages without TLS do not have. */
-function randomKey(): string {
-  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(36)).join("-");
 }
 
 export interface JobFilters {

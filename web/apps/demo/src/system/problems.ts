@@ -34,3 +34,8 @@ async function toError(answer: Response): Promise<ApiError> {
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** Whether a later attempt may succeed: the network, or a server that is away or busy. */
+export function isPassing(error: unknown): boolean {
+  return !(error instanceof ApiError) || error.status >= 500 || error.status === 429;
+}

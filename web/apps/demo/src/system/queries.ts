@@ -2,7 +2,8 @@
 
 import { QueryClient, type InfiniteData, type MutationCache } from "@tanstack/react-query";
 
-import { ApiError } from "@/system/problems";
+import { followFetches } from "@/system/live";
+import { isPassing } from "@/system/problems";
 import type { Page } from "@/system/types";
 
 export const keys = {
@@ -16,17 +17,24 @@ export const keys = {
   analytics: ["analytics"] as const,
 };
 
+/** How often a page that could not be fetched is tried again by itself. */
+const HEAL_EVERY_MS = 5_000;
+
 export function createQueryClient(mutationCache: MutationCache): QueryClient {
-  return new QueryClient({
+  const cache = new QueryClient({
     mutationCache,
     defaultOptions: {
       queries: {
         // Events keep the cache right; it does not go stale by itself.
         staleTime: 60_000,
-        retry: (count, error) => count < 3 && !(error instanceof ApiError && error.status < 500),
+        retry: (count, error) => count < 3 && isPassing(error),
+        // A page that was asked to fetch while the server was away is right again without anybody's help.
+        refetchInterval: ({ state }) => (state.error !== null && isPassing(state.error) ? HEAL_EVERY_MS : false),
       },
     },
   });
+  followFetches(cache);
+  return cache;
 }
 
 export type Pages<T> = InfiniteData<Page<T>>;

@@ -13,7 +13,7 @@ import { isRecord } from "./frames.js";
 export interface TokenSource {
   /** The token to send now; null when nobody is logged in. */
   get(): string | null | Promise<string | null>;
-  /** Get a new token after a 401; null when that is not possible either. */
+  /** Get a new token after a 401; null when the session is over. Reject when it may only be over for now. */
   refresh?(): Promise<string | null>;
 }
 
@@ -50,7 +50,11 @@ export class Tokens {
     this.#source = source;
   }
 
-  /** `fetch` with the bearer token of this moment; after a 401 once more with a refreshed one. */
+  /**
+   * `fetch` with the bearer token of this moment; after a 401 once more with a refreshed one.
+   *
+   * Rejects as `fetch` does, and when the refresh does: then the 401 says nothing about the session.
+   */
   async fetch(input: string | URL, init: RequestInit): Promise<Response> {
     const token = (await this.#source?.get()) ?? null;
     const answer = await fetch(input, withBearer(init, token));
@@ -62,11 +66,9 @@ export class Tokens {
   async #refresh(used: string): Promise<string | null> {
     const current = await this.#source?.get();
     if (current && current !== used) return current;
-    this.#refreshing ??= (this.#source?.refresh?.() ?? Promise.resolve(null))
-      .catch(() => null)
-      .finally(() => {
-        this.#refreshing = undefined;
-      });
+    this.#refreshing ??= (this.#source?.refresh?.() ?? Promise.resolve(null)).finally(() => {
+      this.#refreshing = undefined;
+    });
     return this.#refreshing;
   }
 }

@@ -64,6 +64,8 @@ const REFUSAL_RETRY_MS = 1_000;
 class Entry {
   readonly name: string;
   readonly subscribers = new Set<ChannelSubscriber>();
+  /** Those who came while the channel was not live, and have not been told to fetch yet. */
+  readonly newcomers = new Set<ChannelSubscriber>();
   state: "waiting" | "joining" | "live" = "waiting";
   position: Position | undefined;
   /** Whether it was live before, so that a success now is a return. */
@@ -110,7 +112,9 @@ export class SubscriptionHub {
     clearTimeout(entry.linger);
     entry.subscribers.add(subscriber);
     if (entry.state === "live") this.#tell(entry, subscriber, (one) => one.resync?.("joined"));
+    else entry.newcomers.add(subscriber);
     return () => {
+      entry.newcomers.delete(subscriber);
       if (!entry.subscribers.delete(subscriber) || entry.subscribers.size > 0) return;
       clearTimeout(entry.linger);
       entry.linger = setTimeout(() => {
@@ -212,9 +216,9 @@ export class SubscriptionHub {
     if (!isRecovered) entry.position = readPosition(answer.position);
     this.#transport.log(`joined ${entry.name}`, answer);
     this.#tellAll(entry, (one) => one.members?.());
-    if (isRecovered) return;
-    const reason = !returned ? "joined" : entry.position ? "unrecoverable" : "rejoined";
-    this.#tellAll(entry, (one) => one.resync?.(reason));
+    const reason = !returned || isRecovered ? "joined" : entry.position ? "unrecoverable" : "rejoined";
+    for (const one of isRecovered ? entry.newcomers : entry.subscribers) this.#tell(entry, one, () => one.resync?.(reason));
+    entry.newcomers.clear();
   }
 
   #refusedByServer(entry: Entry, data: unknown): void {

@@ -3,7 +3,8 @@
 import { create } from "zustand";
 import { persist } from "zustand/middleware";
 
-import { ApiError, readJson } from "@/system/problems";
+import { ApiError, isPassing, readJson } from "@/system/problems";
+import { randomKey } from "@/system/random";
 import type { Role, Session, User } from "@/system/types";
 
 const STORAGE_KEY = "sharedjox.session";
@@ -20,24 +21,33 @@ interface AuthState {
   readonly user: User | null;
   readonly accessToken: string | null;
   readonly refreshToken: string | null;
+  /**
+   * Idempotency key of the next refresh, the same for all tabs and attempts: a refresh token works once, and when the
+   * network takes away the answer to a refresh, the second attempt must get that answer and not end the session.
+   */
+  readonly refreshKey: string;
   readonly logIn: (email: string, password: string) => Promise<void>;
   readonly register: (registration: Registration) => Promise<void>;
   readonly logOut: () => Promise<void>;
-  /** A new access token, or null (and logged out) when the session is over. */
+  /** A new access token, or null (and logged out) when the session is over. Rejects when the server is away. */
   readonly refresh: () => Promise<string | null>;
 }
 
-const LOGGED_OUT = { user: null, accessToken: null, refreshToken: null } as const;
+const LOGGED_OUT = { user: null, accessToken: null, refreshToken: null, refreshKey: "" } as const;
+
+function loggedIn({ user, accessToken, refreshToken }: Session): Partial<AuthState> {
+  return { user, accessToken, refreshToken, refreshKey: randomKey() };
+}
 
 export const useAuthStore = create<AuthState>()(
   persist(
     (set, get) => ({
       ...LOGGED_OUT,
       logIn: async (email, password) => {
-        set(await post("/api/auth/login", { email, password }));
+        set(loggedIn(await post("/api/auth/login", { email, password })));
       },
       register: async (registration) => {
-        set(await post("/api/auth/register", registration));
+        set(loggedIn(await post("/api/auth/register", registration)));
       },
       logOut: async () => {
         const { accessToken } = get();
@@ -54,7 +64,7 @@ export const useAuthStore = create<AuthState>()(
     }),
     {
       name: STORAGE_KEY,
-      partialize: ({ user, accessToken, refreshToken }) => ({ user, accessToken, refreshToken }),
+      partialize: ({ user, accessToken, refreshToken, refreshKey }) => ({ user, accessToken, refreshToken, refreshKey }),
     },
   ),
 );
@@ -66,16 +76,17 @@ async function refreshNow(
 ): Promise<string | null> {
   // Refresh tokens work once. Another tab may have used ours while we waited for our turn: then its result is ours.
   await useAuthStore.persist.rehydrate();
-  const { accessToken, refreshToken } = get();
+  const { accessToken, refreshToken, refreshKey } = get();
   if (accessToken !== null && accessToken !== used) return accessToken;
   if (refreshToken === null) return null;
   try {
-    const session = await post("/api/auth/refresh", { refreshToken });
-    set(session);
+    const session = await post("/api/auth/refresh", { refreshToken }, refreshKey);
+    set(loggedIn(session));
     return session.accessToken;
   } catch (error) {
     // Only a clear refusal ends the session; a server that is away does not.
-    if (error instanceof ApiError && error.status >= 400 && error.status < 500 && error.status !== 429) set(LOGGED_OUT);
+    if (!(error instanceof ApiError) || isPassing(error)) throw error;
+    set(LOGGED_OUT);
     return null;
   }
 }
@@ -91,10 +102,10 @@ function revoke(accessToken: string | null): Promise<Response> {
   return fetch("/api/auth/logout", { method: "POST", headers: { Authorization: `Bearer ${accessToken ?? ""}` } });
 }
 
-async function post(path: string, body: unknown): Promise<Session> {
+async function post(path: string, body: unknown, idempotencyKey = ""): Promise<Session> {
   const answer = await fetch(path, {
     method: "POST",
-    headers: { "Content-Type": "application/json" },
+    headers: { "Content-Type": "application/json", ...(idempotencyKey && { "Idempotency-Key": idempotencyKey }) },
     body: JSON.stringify(body),
   });
   return readJson<Session>(answer);
