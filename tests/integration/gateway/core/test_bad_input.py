@@ -158,6 +158,7 @@ def frame(payload: bytes, first: int, *, masked: bool = True, length: bytes | No
         pytest.param(frame(b"x", 0x09), 1002, id="fragmented-ping"),
         pytest.param(frame(b"x", 0x80), 1002, id="continuation-of-nothing"),
         pytest.param(frame(b"\xff\xff", 0x82), 1003, id="binary"),
+        pytest.param(frame(b"\xff\xff", 0x82) + frame(b"x", 0xC1), 1003, id="binary-and-then-a-reserved-bit"),
         pytest.param(frame(b"", 0x81, length=b"\x7f" + (1 << 40).to_bytes(8, "big")), 1009, id="a-terabyte"),
         pytest.param(frame(b"x", 0x88), 1002, id="short-close"),
         pytest.param(frame((1005).to_bytes(2, "big"), 0x88), 1002, id="close-1005"),
@@ -184,6 +185,7 @@ NOT_UTF8 = b'{"event":"client-x","channel":"private-utf8","data":"\xff\xfe"}'
     "sent",
     [
         pytest.param(frame(NOT_UTF8, 0x81), id="whole"),
+        pytest.param(frame(NOT_UTF8, 0x81) + frame(b"x", 0xC1), id="and-then-a-reserved-bit"),
         pytest.param(frame(NOT_UTF8[:60], 0x01) + frame(NOT_UTF8[60:], 0x80), id="fragmented"),
         pytest.param(frame(b'{"event":"\xed\xa0\x80"}', 0x81), id="surrogate"),
         pytest.param(frame(b'{"event":"pusher:ping","data":"\xc0\x80"}', 0x81), id="overlong"),

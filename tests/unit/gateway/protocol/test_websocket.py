@@ -62,13 +62,13 @@ def client_frame(payload: bytes, opcode: int = Opcode.TEXT, *, final: bool = Tru
 )
 def test_reader_refuses(frame: bytes, code: CloseCode) -> None:
     with pytest.raises(WebSocketError) as refused:
-        FrameReader(LIMIT).feed(frame)
+        list(FrameReader(LIMIT).feed(frame))
     assert refused.value.code is code
 
 
 def test_too_big_is_refused_by_its_head_before_the_payload_is_buffered() -> None:
     with pytest.raises(WebSocketError):
-        FrameReader(LIMIT).feed(client_frame(b"x" * (LIMIT + 1))[:10])
+        list(FrameReader(LIMIT).feed(client_frame(b"x" * (LIMIT + 1))[:10]))
 
 
 @pytest.mark.parametrize(
@@ -125,15 +125,22 @@ def test_messages_survive_any_fragmentation_and_any_split_of_reads(
     assert reader.is_idle
 
 
+def test_what_was_whole_before_a_breach_is_given_first() -> None:
+    messages = FrameReader(LIMIT).feed(client_frame(b"whole") + b"\xc1\x80")
+    assert next(messages) == Message(Opcode.TEXT, b"whole")
+    with pytest.raises(WebSocketError):
+        next(messages)
+
+
 def test_nothing_after_a_close_frame_is_looked_at() -> None:
-    received = FrameReader(LIMIT).feed(client_frame(b"", Opcode.CLOSE) + client_frame(b"late"))
+    received = list(FrameReader(LIMIT).feed(client_frame(b"", Opcode.CLOSE) + client_frame(b"late")))
     assert received == [Message(Opcode.CLOSE, b"")]
 
 
 @given(st.binary(max_size=300))
 def test_quick_path_agrees_with_the_reader(payload: bytes) -> None:
     frame = client_frame(payload)
-    assert FrameReader(LIMIT).feed(frame) == [Message(Opcode.TEXT, payload)]
+    assert list(FrameReader(LIMIT).feed(frame)) == [Message(Opcode.TEXT, payload)]
     assert read_single_text(frame, LIMIT) == (payload if len(payload) < 126 else None)
 
 
@@ -141,7 +148,7 @@ def test_quick_path_agrees_with_the_reader(payload: bytes) -> None:
 def test_quick_path_takes_nothing_but_one_whole_text_frame(data: bytes) -> None:
     quick = read_single_text(data, LIMIT)
     if quick is not None:
-        assert FrameReader(LIMIT).feed(data) == [Message(Opcode.TEXT, quick)]
+        assert list(FrameReader(LIMIT).feed(data)) == [Message(Opcode.TEXT, quick)]
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import struct
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final
 
@@ -138,7 +139,7 @@ class Message(Struct, frozen=True, gc=False):
 class FrameReader:
     """Reassembles messages from a byte stream: partial reads, fragmentation, control frames in between.
 
-    `feed` returns the messages that became whole, in order. It raises WebSocketError at the first breach; the reader is
+    `feed` gives the messages that became whole, in order. It raises WebSocketError at the first breach; the reader is
     of no use afterwards. Memory: at most `max_size` of one message plus the bytes of one incomplete frame.
     """
 
@@ -156,21 +157,24 @@ class FrameReader:
         """Whether nothing is half received, so that the reader may be dropped."""
         return not self._buffer and self._opcode is None
 
-    def feed(self, data: bytes) -> list[Message]:
-        """Take what arrived. Raises: WebSocketError."""
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Take what arrived; each message is given as soon as it is read, those before a breach too.
+
+        Iterate to the end before feeding again. Raises: WebSocketError at the first breach.
+        """
         buffer = self._buffer
         buffer += data
-        messages: list[Message] = []
         position = 0
-        while (frame := self._next_frame(buffer, position)) is not None:
-            is_final, opcode, payload, position = frame
-            message = self._assemble(is_final, opcode, payload)
-            if message is not None:
-                messages.append(message)
-                if message.opcode is Opcode.CLOSE:
-                    break  # nothing after a close frame is looked at (RFC 6455 section 5.5.1)
-        del buffer[:position]
-        return messages
+        try:
+            while (frame := self._next_frame(buffer, position)) is not None:
+                is_final, opcode, payload, position = frame
+                message = self._assemble(is_final, opcode, payload)
+                if message is not None:
+                    yield message
+                    if message.opcode is Opcode.CLOSE:
+                        return  # nothing after a close frame is looked at (RFC 6455 section 5.5.1)
+        finally:
+            del buffer[:position]
 
     def _next_frame(self, buffer: bytearray, start: int) -> tuple[bool, Opcode, bytes, int] | None:
         available = len(buffer) - start
