@@ -13,6 +13,8 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+NEW_RULES = {"uq_notifications_job_alert": "no release before this one writes notifications of the type job.alert"}
+
 
 def upgrade() -> None:
     # Concurrently: the tables are written to meanwhile. That takes no transaction around it.
