@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import yaml
 
 from tests.support.debian import Program, find_program
 
-from .files import ALERTS_FILE, DEPLOY, alerts
+from .files import ALERTS_FILE, DEPLOY, alerts, metric_names
 
 GATEWAY = 'instance="g1", job="gateway"'
 # Half an hour of a platform that does well; `a+bxn` is promtool's notation for n steps of b from a, a minute each.
@@ -36,6 +37,7 @@ HEALTHY = {
     f"process_cpu_seconds_total{{{GATEWAY}}}": "0+30x30",
     f'sharedjox_gateway_connections_refused_total{{code="4001", {GATEWAY}}}': "0+600x30",
     f"sharedjox_gateway_slow_closes_total{{{GATEWAY}}}": "0+1x30",
+    f"sharedjox_gateway_sent_away_total{{{GATEWAY}}}": "40x30",
     'sharedjox_http_requests_total{status="200"}': "0+6000x30",
     'sharedjox_http_requests_total{status="404"}': "0+600x30",
     'sharedjox_http_request_seconds_bucket{route="/api/jobs", le="0.5"}': "0+6000x30",
@@ -70,6 +72,10 @@ FAULTS: dict[str, tuple[dict[str, str], set[str]]] = {
         {"ConnectionsRefused"},
     ),
     "readers are slow": ({f"sharedjox_gateway_slow_closes_total{{{GATEWAY}}}": "0+60x30"}, {"SlowConsumers"}),
+    "Redis forgot who may what": (
+        {f"sharedjox_gateway_sent_away_total{{{GATEWAY}}}": "40x25 400x5"},
+        {"SocketsSentAway"},
+    ),
     "a gateway is gone": (
         {'up{job="gateway", instance="g2"}': "1x10 0x20"},
         {"TargetDown", "FewGateways"},
@@ -124,6 +130,15 @@ def test_exactly_the_alerts_of_a_fault_fire(fault: str, promtool: Program, tmp_p
 def test_every_alert_is_provoked_by_some_fault() -> None:
     provoked = set().union(*(expected for _, expected in FAULTS.values()))
     assert {alert["alert"] for alert in alerts()} == provoked
+
+
+@pytest.mark.parametrize("alert", alerts(), ids=lambda one: one["alert"])
+def test_an_alert_is_quiet_on_figures_and_not_for_want_of_them(alert: dict[str, Any]) -> None:
+    """Without series every alert is quiet; the healthy platform has one of each metric that the alert reads."""
+    given = {re.split(r"[{ ]", series)[0] for series in HEALTHY}
+    read = metric_names(alert["expr"]) | ({"up"} if re.search(r"\bup\{", alert["expr"]) else set())
+    assert read
+    assert read - given == set()
 
 
 def test_every_alert_has_a_runbook() -> None:
