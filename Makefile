@@ -11,6 +11,9 @@ PACKAGES := libs services tools tests
 PYTEST := $(BIN)/pytest
 GENERATED_TYPES := --typescript web/packages/realtime/src/generated/events.ts
 PYTEST_ARGS ?=
+# Tests wait for servers more than they compute: three at a time keep two cores busy. Each worker has servers of its own.
+TEST_WORKERS ?= 3
+IN_PARALLEL = --numprocesses $(TEST_WORKERS) --dist worksteal
 
 # The machine's Python only starts the bootstrap, which says what to do when it is too old or missing.
 BOOTSTRAP = command -v python3 >/dev/null || { echo "error: Python 3.11 or newer is needed: install python3" >&2; exit 1; }; \
@@ -38,19 +41,19 @@ doctor: install ## Say what this machine has and lacks
 ##@ Prove
 .PHONY: test
 test: install-all lint types imports contracts-check web-check ## Everything a laptop can check: lint, types, all test tiers
-	$(PYTEST) $(PYTEST_ARGS)
+	$(PYTEST) $(IN_PARALLEL) $(PYTEST_ARGS)
 
 .PHONY: test-unit
 test-unit: install ## Unit tests: no servers, seconds
-	$(PYTEST) tests/unit $(PYTEST_ARGS)
+	$(PYTEST) tests/unit $(IN_PARALLEL) $(PYTEST_ARGS)
 
 .PHONY: test-integration
 test-integration: install ## Integration tests on embedded Postgres and Redis
-	$(PYTEST) tests/integration $(PYTEST_ARGS)
+	$(PYTEST) tests/integration $(IN_PARALLEL) $(PYTEST_ARGS)
 
 .PHONY: test-e2e
 test-e2e: install-all ## The whole stack with pusher-js, laravel-echo and a browser
-	$(PYTEST) tests/e2e $(PYTEST_ARGS)
+	$(PYTEST) tests/e2e $(IN_PARALLEL) $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: install ## ruff (rules and format) and codespell

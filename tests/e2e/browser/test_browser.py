@@ -11,6 +11,7 @@ WEB = Path(__file__).parents[3] / "web"
 TEST_FILES = sorted(path.name.removesuffix(".test.ts") for path in (WEB / "e2e" / "tests").glob("*.test.ts"))
 
 
+@pytest.mark.timeout(600)  # its steps have deadlines of their own
 @pytest.mark.parametrize("name", TEST_FILES)
 def test_pages_in_chromium(name: str) -> None:
     """What people see in a real browser; the failing steps are in the output."""
