@@ -50,16 +50,14 @@ class ChannelKind(Enum):
         """Whether subscribers may send `client-*` events (private and presence, never encrypted)."""
 
 
-_KINDS: Final = tuple((kind.value, kind) for kind in ChannelKind if kind.value)
+_KINDS: Final = {kind.value: kind for kind in ChannelKind if kind.value}
+_PREFIX: Final = re.compile("|".join(map(re.escape, _KINDS)))
 
 
 def channel_kind(name: str) -> ChannelKind:
     """Classify a channel by its prefix; the dash counts (`privatefoo` is public)."""
-    if name.startswith(("private-", "presence-", "cache-", "#")):
-        for prefix, kind in _KINDS:
-            if name.startswith(prefix):
-                return kind
-    return ChannelKind.PUBLIC
+    found = _PREFIX.match(name)
+    return ChannelKind.PUBLIC if found is None else _KINDS[found[0]]
 
 
 def is_valid_channel_name(name: str, *, max_length: int = MAX_CHANNEL_NAME_LENGTH) -> bool:

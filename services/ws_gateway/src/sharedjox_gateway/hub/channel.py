@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum, auto
 from typing import Protocol
 
 from msgspec import Struct
@@ -40,15 +39,6 @@ class FanoutPass(Protocol):
     """A walk over the members that is under way."""
 
     deliveries: list[Delivery]
-
-
-class Continuity(Enum):
-    """How a publication fits behind what was received before."""
-
-    NEXT = auto()
-    REPEAT = auto()
-    GAP = auto()
-    OTHER_EPOCH = auto()
 
 
 class Channel:
@@ -112,14 +102,6 @@ class Channel:
             return False
         self.version += 1
         return True
-
-    def continuity(self, publication: Publication) -> Continuity:
-        """Compare a durable publication with the channel's position."""
-        if publication.epoch != self.epoch:
-            return Continuity.OTHER_EPOCH
-        if publication.offset == self.offset + 1:
-            return Continuity.NEXT
-        return Continuity.REPEAT if publication.offset <= self.offset else Continuity.GAP
 
     def served_offset(self) -> int:
         """The offset up to which every member has been served: behind `offset` while deliveries are under way."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Generic, TypeVar
 
-from .channel import Channel, Delivery, Member
+from .channel import Channel, Member
 from .fanout import SLICE_MEMBERS, Fanout, FanoutObserver, Send, offer_to_each
 
 M = TypeVar("M", bound=Member)
@@ -15,7 +15,7 @@ M = TypeVar("M", bound=Member)
 class Hub(Generic[M]):
     """All that this process holds. `M` is the connection type; the hub only needs it to be a `Member`."""
 
-    __slots__ = ("_channels", "_fanout", "connections")
+    __slots__ = ("_channels", "connections", "deliver")
 
     def __init__(
         self,
@@ -26,7 +26,8 @@ class Hub(Generic[M]):
     ) -> None:
         self.connections: dict[str, M] = {}
         self._channels: dict[str, dict[str, Channel]] = {}
-        self._fanout = Fanout(schedule, self.connections.get, observer, slice_members, send)
+        self.deliver = Fanout(schedule, self.connections.get, observer, slice_members, send).deliver
+        """Hand an event to the channel's present members, soon and in order."""
 
     def channel(self, app_id: str, name: str) -> Channel | None:
         """A channel that this process has open, or None."""
@@ -57,7 +58,3 @@ class Hub(Generic[M]):
     def channel_count(self) -> int:
         """How many channels this process holds."""
         return sum(map(len, self._channels.values()))
-
-    def deliver(self, channel: Channel, delivery: Delivery) -> None:
-        """Hand an event to the channel's present members, soon and in order."""
-        self._fanout.deliver(channel, delivery)

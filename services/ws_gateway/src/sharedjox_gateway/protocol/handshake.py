@@ -118,6 +118,7 @@ def error_response(status: int, reason: str) -> bytes:
     return b"%sContent-Length: %d\r\n%sConnection: close\r\n\r\n%s" % (head, len(body), extra, body)
 
 
+@lru_cache(maxsize=256)
 def check_protocol(protocol: str | None, version: str | None) -> PusherError | int:
     """The protocol number to speak, or why not.
 

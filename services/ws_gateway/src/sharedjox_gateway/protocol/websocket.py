@@ -7,6 +7,7 @@ reserved bit is an error. Outgoing frames are plain `bytes`, built once and shar
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import struct
 from collections.abc import Iterator
@@ -62,10 +63,8 @@ def accept_key(key: bytes) -> bytes:
 
 def is_valid_key(key: bytes) -> bool:
     """Whether a `Sec-WebSocket-Key` is the base64 of 16 bytes."""
-    if len(key) != 24:
-        return False
     try:
-        return len(base64.b64decode(key, validate=True)) == 16
+        return len(key) == 24 and len(binascii.a2b_base64(key, strict_mode=True)) == 16
     except ValueError:
         return False
 
