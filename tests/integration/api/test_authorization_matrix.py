@@ -155,6 +155,7 @@ MATRIX: dict[str, list[Row]] = {
         (_job_to_cancel, _statuses(signed_in=403, client=200)),
     ],
     "GET /api/wallet": [(_nothing, _statuses(signed_in=200))],
+    "GET /api/wallet/statement": [(_nothing, _statuses(signed_in=200))],
     "GET /api/wallet/transactions": [(_nothing, _statuses(signed_in=200))],
     "POST /api/wallet/deposits": [(_body({"amount": 1}), _statuses(signed_in=201, operator=403))],
     "POST /api/wallet/withdrawals": [

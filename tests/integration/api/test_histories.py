@@ -30,6 +30,8 @@ from sharedjox_marketplace.wallet.actions import (
     ReleaseDueEarnings,
     WithdrawAction,
 )
+from sharedjox_marketplace.wallet.repository import find_wallet
+from sharedjox_marketplace.wallet.statement import wallet_statement
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -252,6 +254,23 @@ class Histories(RuleBasedStateMachine):
                 for what, query in INVARIANTS.items():
                     wrong = (await connection.execute(text(query))).all()
                     assert not wrong, f"{what}: {wrong}"
+
+        self.runner.run(check())
+
+    def teardown(self) -> None:
+        """Whatever happened: statements add up line by line, and end in the wallet. (The ledger is append-only.)"""
+
+        async def check() -> None:
+            async with self.engine.connect() as connection:
+                for person in getattr(self, "everybody", ()):
+                    lines = await wallet_statement(connection, person.id, before_id=None, limit=1000)
+                    available = held = 0
+                    for line in reversed(lines):
+                        available += line.available_change_cents
+                        held += line.held_change_cents
+                        assert (line.available_cents, line.held_cents) == (available, held), line
+                    wallet = await find_wallet(connection, person.id)
+                    assert (wallet.available_cents, wallet.held_cents) == (available, held), person
 
         self.runner.run(check())
 

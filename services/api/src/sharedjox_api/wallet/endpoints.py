@@ -23,6 +23,7 @@ from sharedjox_marketplace.wallet.errors import (
 )
 from sharedjox_marketplace.wallet.repository import TransactionFilter, find_wallet, list_transactions
 from sharedjox_marketplace.wallet.rules import TransactionStatus, TransactionType
+from sharedjox_marketplace.wallet.statement import wallet_statement
 
 from sharedjox_api.http.answers import decode_cursor, json_response, page_response, stored
 from sharedjox_api.http.commands import CommandDep, QueryDep
@@ -32,13 +33,16 @@ from sharedjox_api.http.parameters import PAGE, Cursor, Limit, RowId
 from sharedjox_api.http.routes import AuthenticatedRoute
 
 from .schemas import (
+    STATEMENT_LINE_EXAMPLE,
     TRANSACTION_EXAMPLE,
     WALLET_EXAMPLE,
     AmountBody,
+    StatementLineAnswer,
     TransactionAnswer,
     TransactionStatusName,
     TransactionTypeName,
     WalletAnswer,
+    statement_line_answer,
     transaction_answer,
     wallet_answer,
 )
@@ -114,6 +118,29 @@ async def transactions(
         )
         found = await list_transactions(connection, wanted, before_id=before_id, limit=limit)
     return page_response(found, limit, transaction_answer)
+
+
+@router.get(
+    "/statement",
+    responses=documented(
+        StatementLineAnswer,
+        InvalidTokenError,
+        ValidationProblem,
+        InvalidCursorProblem,
+        page=True,
+        example=STATEMENT_LINE_EXAMPLE,
+    ),
+)
+async def statement(query: QueryDep, limit: Limit = PAGE, cursor: Cursor = None) -> Response:
+    """Every movement of the user's money with the balances it left, newest first.
+
+    A pending transaction that moves nothing yet is not on it; a withdrawal is on it twice, when its amount is held and
+    when it leaves (or comes back, as a `release`).
+    """
+    before_id = decode_cursor(cursor)
+    async with query.open() as (connection, actor):
+        found = await wallet_statement(connection, actor.id, before_id=before_id, limit=limit)
+    return page_response(found, limit, statement_line_answer)
 
 
 @router.post("/deposits", status_code=201, openapi_extra=MUTATES, responses=_REQUESTED)

@@ -10,6 +10,7 @@ from sharedjox_contracts.codec import money_from_cents
 from sharedjox_marketplace.wallet.ledger import Wallet
 from sharedjox_marketplace.wallet.model import Transaction
 from sharedjox_marketplace.wallet.repository import TransactionRecord
+from sharedjox_marketplace.wallet.statement import StatementLine
 
 from sharedjox_api.http.answers import Answer, Id, Money
 from sharedjox_api.http.json_body import Amount, Body
@@ -47,6 +48,27 @@ class TransactionAnswer(Answer, frozen=True):
     confirmed_at: dt.datetime | None
 
 
+class StatementLineAnswer(Answer, frozen=True):
+    """A movement of a wallet's money and the balances right after it.
+
+    `change` is signed: what the wallet has more than before, 0 when money was only held or freed. `amount` is positive.
+    `transactionId` is the transaction it belongs to, as the wallet's owner lists it.
+    """
+
+    id: Id
+    type: TransactionTypeName
+    amount: Money
+    change: Money
+    available_change: Money
+    held_change: Money
+    balance: Money
+    available_balance: Money
+    held_balance: Money
+    transaction_id: Id | None
+    job_id: Id | None
+    created_at: dt.datetime
+
+
 def wallet_answer(wallet: Wallet) -> WalletAnswer:
     """Shape a wallet."""
     return WalletAnswer(
@@ -72,6 +94,25 @@ def transaction_answer(transaction: Transaction | TransactionRecord) -> Transact
     )
 
 
+def statement_line_answer(line: StatementLine) -> StatementLineAnswer:
+    """Shape a line of a statement."""
+    kind: Any = line.type
+    return StatementLineAnswer(
+        line.id,
+        kind,
+        money_from_cents(line.amount_cents),
+        money_from_cents(line.change_cents),
+        money_from_cents(line.available_change_cents),
+        money_from_cents(line.held_change_cents),
+        money_from_cents(line.balance_cents),
+        money_from_cents(line.available_cents),
+        money_from_cents(line.held_cents),
+        line.transaction_id,
+        line.job_id,
+        line.created_at,
+    )
+
+
 WALLET_EXAMPLE: Final = {"userId": 3, "balance": 145, "availableBalance": 145, "heldBalance": 0}
 TRANSACTION_EXAMPLE: Final = {
     "id": 7,
@@ -81,4 +122,18 @@ TRANSACTION_EXAMPLE: Final = {
     "jobId": 1,
     "createdAt": "2026-02-21T10:25:00Z",
     "confirmedAt": "2026-02-21T10:30:00Z",
+}
+STATEMENT_LINE_EXAMPLE: Final = {
+    "id": 12,
+    "type": "job_earning",
+    "amount": 45,
+    "change": 45,
+    "availableChange": 45,
+    "heldChange": 0,
+    "balance": 145,
+    "availableBalance": 145,
+    "heldBalance": 0,
+    "transactionId": 7,
+    "jobId": 1,
+    "createdAt": "2026-02-21T10:30:00Z",
 }
