@@ -134,6 +134,11 @@ OPTIONAL_HELP += 'test-jitter:A thousand clients that lose their network every 1
 .PHONY: test-jitter
 test-jitter: install-all
 	$(BIN)/python -m tests.faults.jitter $(FAULT_ARGS)
+
+OPTIONAL_HELP += 'test-rolling:Restart all workers and gateways under a thousand clients; nothing may be lost'
+.PHONY: test-rolling
+test-rolling: install-all
+	$(BIN)/python -m tests.faults.rolling $(FAULT_ARGS)
 endif
 
 ifneq ($(wildcard tests/faults/soak.py),)

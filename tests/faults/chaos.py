@@ -18,36 +18,25 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import uvloop
-from sharedjox_outbox.postgres import asyncpg_address
 
 from tests.benchmarks.report import Report, read_budgets
+from tests.faults.audience import SETTLE_SECONDS, Audience, Settled, listener
 from tests.faults.chaos_load import ChaosLoad
-from tests.faults.committed import CommitLog
-from tests.faults.link import Link, protocol_errors
+from tests.faults.link import protocol_errors
 from tests.faults.parts import Parts, draw
-from tests.faults.recovering_client import RecoveringClient, Recovery, living
-from tests.faults.verdict import Verdict, has_all, judge
+from tests.faults.recovering_client import RecoveringClient, living
 from tests.support.links import Links, running_links
 from tests.support.polling import eventually, scaled
 from tests.support.stack import Stack, running_stack
 
 BUDGETS = Path(__file__).with_name("budgets.json")
-DISCOVERY = "jobs.discovery"
-SETTLE_SECONDS = 90
 MOST_REQUESTS_BETWEEN = 8
 SILENCE_SECONDS = 3.0
 ENVIRONMENT = {"DRAIN_SECONDS": "0.5", "REDIS_PROBE_SECONDS": "1"}
-_MUST_BE_ZERO = {
-    "parked": "SELECT count(*) FROM outbox_messages WHERE parked_at IS NOT NULL",
-    "unpublished": "SELECT count(*) FROM outbox_messages WHERE published_at IS NULL",
-    "ledger_cents": "SELECT coalesce(sum(amount_cents), 0) FROM ledger_entries",
-}
 
 
 @dataclass(slots=True)
@@ -55,8 +44,7 @@ class Outcome:
     """What a run came to. It is good when `problems` is empty."""
 
     faults: Counter[str] = field(default_factory=Counter)
-    verdict: Verdict = field(default_factory=Verdict)
-    database: dict[str, float] = field(default_factory=dict)
+    settled: Settled = field(default_factory=Settled)
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
 
@@ -66,24 +54,12 @@ class Outcome:
             "faults": self.faults.total(),
             "kinds_of_faults": len(self.faults),
             "seconds": self.seconds,
-            **self.verdict.figures(),
-            **self.database,
+            **self.settled.figures(),
             "problems": len(self.problems),
         }
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {value:g}" for name, value in self.figures().items())
-
-
-class Spy(RecoveringClient):
-    """Somebody who also tries to listen to a channel of others, with a signature made for another channel."""
-
-    forbidden = ""
-
-    async def _join(self, link: Link, established: asyncio.Future[str]) -> None:
-        await super()._join(link, established)
-        signed = await self._authorize(established.result(), next(iter(self.seen)))
-        link.send_json({"event": "pusher:subscribe", "data": {"channel": self.forbidden, **signed}})
 
 
 class Chaos:
@@ -97,7 +73,6 @@ class Chaos:
         self._client_count = clients
         self._pace = pace
         self._parts = Parts(stack, links, set())
-        self._committed = CommitLog(stack.env["DATABASE_URL"])
         self._clients: list[RecoveringClient] = []
         self._outcome = Outcome()
         self._ports = (links.add("clients", stack.ports.gateway), stack.ports.gateway)
@@ -110,8 +85,8 @@ class Chaos:
         load = ChaosLoad(self._api_port, *accounts)
         self._clients = [self._client(number, load) for number in range(self._client_count)]
         async with living(self._clients):
-            await eventually(self._all_ready, SETTLE_SECONDS, what="every client is subscribed")
-            before = await self._now_committed()
+            audience = Audience(self._stack.env["DATABASE_URL"], self._clients)
+            await audience.begin()
             supervising = asyncio.create_task(self._supervise())
             working = load.tasks()
             for _ in range(faults):
@@ -121,38 +96,18 @@ class Chaos:
             await asyncio.gather(*working)
             supervising.cancel()
             await self._heal()
-            await self._settle(before)
+            self._outcome.settled = await audience.settle()
         await load.close()
+        self._outcome.problems += self._outcome.settled.problems
         self._outcome.problems += load.problems
         self._outcome.problems += protocol_errors
         self._outcome.seconds = time.monotonic() - started
         return self._outcome
 
     def _client(self, number: int, load: ChaosLoad) -> RecoveringClient:
-        """Of ten clients two have the poster's private channel, one of them as a stock client; one has the other's."""
-        dice = random.Random(self._client_dice.getrandbits(64))
-        own, others = f"private-user.{load.client.id}", f"private-user.{load.freelancer.id}"
         port = self._ports[number // 10 % 2]
-        authorize = load.authorize(load.client)
-        kind, channels, recovery = RecoveringClient, [DISCOVERY], Recovery.OWN_POSITION
-        match number % 10:
-            case 0:
-                channels = [DISCOVERY, own]
-            case 1:
-                channels, recovery = [own], Recovery.CLIENT_ID
-                authorize = load.authorize(load.client, client_id=f"tab-{number}")
-            case 2:
-                kind, channels = Spy, [others]
-                authorize = load.authorize(load.freelancer)
-        client = kind(
-            lambda: port, channels, authorize, dice, recovery=recovery, silence_seconds=scaled(SILENCE_SECONDS)
-        )
-        if isinstance(client, Spy):
-            client.forbidden = own
-        return client
-
-    def _all_ready(self) -> bool:
-        return all(client.is_ready for client in self._clients)
+        dice = random.Random(self._client_dice.getrandbits(64))
+        return listener(number, load, lambda: port, dice, silence_seconds=scaled(SILENCE_SECONDS))
 
     # --- faults -----------------------------------------------------------------------------------------------------
 
@@ -187,45 +142,6 @@ class Chaos:
                 await asyncio.to_thread(service.start, wait=False)
         for service in self._stack.services.values():
             await asyncio.to_thread(service.wait_ready, 60)
-
-    # --- what must hold -----------------------------------------------------------------------------------------------
-
-    def _channels(self) -> set[str]:
-        return {channel for client in self._clients for channel in client.seen}
-
-    async def _now_committed(self) -> dict[str, int]:
-        await self._committed.follow(*self._channels())
-        return {channel: len(ids) for channel, ids in self._committed.ids.items()}
-
-    async def _settle(self, before: dict[str, int]) -> None:
-        await self._now_committed()
-        expected = {channel: ids[before[channel] :] for channel, ids in self._committed.ids.items()}
-        with contextlib.suppress(AssertionError):  # what is missing is said below, client by client
-            await eventually(lambda: all(has_all(client, expected) for client in self._clients), SETTLE_SECONDS)
-        await asyncio.sleep(scaled(0.5))  # a repeat would come right behind
-        outcome = self._outcome
-        outcome.verdict = judge(self._clients, expected)
-        outcome.problems += outcome.verdict.problems
-        if outcome.verdict.told_lost:
-            outcome.problems.append(f"{outcome.verdict.told_lost} were told of a loss, but Redis kept its data")
-        await self._check_database()
-
-    async def _check_database(self) -> None:
-        connection = await asyncpg.connect(asyncpg_address(self._stack.env["DATABASE_URL"]))
-        try:
-            for what, query in _MUST_BE_ZERO.items():
-                with contextlib.suppress(AssertionError):  # said below; what nobody here listens to may take longer
-                    await eventually(partial(_is_zero, connection, query), SETTLE_SECONDS)
-                count = float(await connection.fetchval(query))
-                self._outcome.database[what] = count
-                if count:
-                    self._outcome.problems.append(f"{what}: {count:g}")
-        finally:
-            await connection.close()
-
-
-async def _is_zero(connection: asyncpg.Connection[asyncpg.Record], query: str) -> bool:
-    return not await connection.fetchval(query)
 
 
 async def run_chaos(folder: Path, *, seed: int, faults: int, clients: int, pace: float = 0.6) -> Outcome:

@@ -27,7 +27,17 @@ protocol_errors: list[str] = []
 class Link(asyncio.Protocol):
     """One connection. `on_text` gets each message, `closed` is set when the connection is gone."""
 
-    __slots__ = ("_buffer", "_is_open", "_on_text", "_path", "_transport", "close_code", "closed", "heard_at")
+    __slots__ = (
+        "_buffer",
+        "_is_open",
+        "_on_text",
+        "_path",
+        "_transport",
+        "close_code",
+        "closed",
+        "ended_at",
+        "heard_at",
+    )
 
     def __init__(self, path: str, on_text: Callable[[bytes], None]) -> None:
         self._path = path
@@ -39,6 +49,8 @@ class Link(asyncio.Protocol):
         self.close_code: int | None = None
         self.heard_at = 0.0
         """Event loop time at which bytes came last."""
+        self.ended_at: float | None = None
+        """Event loop time at which the server closed or the connection was lost, whichever came first."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for the upgrade."""
@@ -49,7 +61,12 @@ class Link(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The end."""
         self._transport = None
+        self._note_end()
         self.closed.set()
+
+    def _note_end(self) -> None:
+        if self.ended_at is None:
+            self.ended_at = asyncio.get_running_loop().time()
 
     def data_received(self, data: bytes) -> None:
         """Whole frames are handled, the rest waits for more."""
@@ -88,6 +105,7 @@ class Link(asyncio.Protocol):
         elif first == 0x80 | _PING:
             self._send(_PONG, payload)
         elif first == 0x80 | _CLOSE:
+            self._note_end()
             self.close_code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005
             self._send(_CLOSE, payload[:2])
             if self._transport is not None:

@@ -176,8 +176,6 @@ class RecoveringClient:
             with contextlib.suppress(OSError, TimeoutError):
                 await self._live()
             self._joined.clear()
-            if self.lost_at is None and self.connects:
-                self.lost_at = loop.time()
             is_sent_away = bool(self.close_codes) and self.close_codes[-1] in range(4200, 4300)
             if not is_sent_away and loop.time() >= self._offline_until:
                 await asyncio.sleep(self._dice.uniform(*self._retry_seconds))
@@ -201,6 +199,8 @@ class RecoveringClient:
             link.abort()
             self._link = None
             self.close_codes.append(link.close_code)
+            if self.lost_at is None and self.connects:
+                self.lost_at = link.ended_at or loop.time()
 
     async def _join(self, link: Link, established: asyncio.Future[str]) -> None:
         socket_id = await asyncio.wait_for(asyncio.shield(established), _CONNECT_SECONDS)
