@@ -93,11 +93,15 @@ fmt: install ## Format, and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-.PHONY: codegen
 .PHONY: conformance-table
 conformance-table: install ## Write the conformance table of docs/protocol.md anew
 	$(BIN)/python -m tests.conformance.conformance_table
 
+.PHONY: problem-codes
+problem-codes: install ## Write the table of docs/problem-codes.md anew
+	$(BIN)/python -m tests.docs.problem_codes
+
+.PHONY: codegen
 codegen: install ## Generate JSON Schema, TypeScript, AsyncAPI and .env.example
 	$(BIN)/python -m sharedjox_contracts.schema_export $(GENERATED_TYPES)
 	$(BIN)/python tools/devstack/env_example.py

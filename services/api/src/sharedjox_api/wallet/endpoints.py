@@ -49,17 +49,14 @@ from .schemas import (
 
 router = APIRouter(prefix="/api/wallet", tags=["wallet"], route_class=AuthenticatedRoute)
 
-_REQUESTED: Final = documented(
-    TransactionAnswer,
+_REQUEST_REFUSALS: Final = (
     *READS_BODY,
     MalformedHeaderProblem,
     InvalidTokenError,
     NotAllowedError,
-    InsufficientFundsError,
     IdempotencyKeyReusedError,
-    status=201,
-    example=TRANSACTION_EXAMPLE | {"type": "deposit", "status": "pending", "jobId": None, "confirmedAt": None},
 )
+_REQUESTED_EXAMPLE: Final = TRANSACTION_EXAMPLE | {"status": "pending", "jobId": None, "confirmedAt": None}
 _DECIDED: Final = documented(
     TransactionAnswer,
     MalformedHeaderProblem,
@@ -143,7 +140,14 @@ async def statement(query: QueryDep, limit: Limit = PAGE, cursor: Cursor = None)
     return page_response(found, limit, statement_line_answer)
 
 
-@router.post("/deposits", status_code=201, openapi_extra=MUTATES, responses=_REQUESTED)
+@router.post(
+    "/deposits",
+    status_code=201,
+    openapi_extra=MUTATES,
+    responses=documented(
+        TransactionAnswer, *_REQUEST_REFUSALS, status=201, example=_REQUESTED_EXAMPLE | {"type": "deposit"}
+    ),
+)
 async def deposit(command: CommandDep, body: AmountBody) -> Response:
     """Announce a deposit; it counts once an operator confirms it."""
     return await command.run(
@@ -151,7 +155,18 @@ async def deposit(command: CommandDep, body: AmountBody) -> Response:
     )
 
 
-@router.post("/withdrawals", status_code=201, openapi_extra=MUTATES, responses=_REQUESTED)
+@router.post(
+    "/withdrawals",
+    status_code=201,
+    openapi_extra=MUTATES,
+    responses=documented(
+        TransactionAnswer,
+        *_REQUEST_REFUSALS,
+        InsufficientFundsError,
+        status=201,
+        example=_REQUESTED_EXAMPLE | {"type": "withdrawal"},
+    ),
+)
 async def withdraw(command: CommandDep, body: AmountBody) -> Response:
     """Ask for a withdrawal; its amount is held until an operator confirms or rejects it."""
     return await command.run(
