@@ -57,7 +57,12 @@ export async function enablePush(client: RealtimeClient, options: PushOptions = 
   throw new Error(`${subscriptionsEndpoint} answered ${answer.status}`);
 }
 
-/** Turn Web Push off, here and at the application. */
+/**
+ * Turn Web Push off, here and at the application.
+ *
+ * Rejects when the application cannot be reached. It is off here all the same, and the push service tells the
+ * application with the next message.
+ */
 export async function disablePush(client: RealtimeClient, options: PushOptions = {}): Promise<PushState> {
   if (!isPushSupported()) return "unsupported";
   const { serviceWorker, subscriptionsEndpoint } = { ...DEFAULTS, ...options };
@@ -65,8 +70,11 @@ export async function disablePush(client: RealtimeClient, options: PushOptions =
   const subscription = await registration?.pushManager.getSubscription();
   if (!subscription) return "off";
   const search = new URLSearchParams({ endpoint: subscription.endpoint });
-  await client.fetch(`${subscriptionsEndpoint}?${search.toString()}`, { method: "DELETE" });
-  await subscription.unsubscribe();
+  try {
+    await client.fetch(`${subscriptionsEndpoint}?${search.toString()}`, { method: "DELETE" });
+  } finally {
+    await subscription.unsubscribe();
+  }
   return "off";
 }
 

@@ -16,6 +16,8 @@ import {
   useMantineColorScheme,
 } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
+import { disablePush } from "@sharedjox/realtime/push";
+import { useRealtime } from "@sharedjox/realtime/react";
 import {
   IconActivity,
   IconBell,
@@ -153,9 +155,15 @@ function SchemeToggle(): JSX.Element {
 }
 
 function UserMenu(): JSX.Element | null {
+  const client = useRealtime();
   const user = useAuthStore((state) => state.user);
   const logOut = useAuthStore((state) => state.logOut);
   if (!user) return null;
+  const leave = async (): Promise<void> => {
+    // Whoever uses this browser next is not to be shown this user's notifications.
+    await disablePush(client).catch(() => undefined);
+    await logOut();
+  };
   return (
     <Menu position="bottom-end" withinPortal>
       <Menu.Target>
@@ -170,7 +178,7 @@ function UserMenu(): JSX.Element | null {
         <Menu.Label>
           {user.name} · {user.role}
         </Menu.Label>
-        <Menu.Item leftSection={<IconLogout size={16} aria-hidden />} onClick={() => void logOut()}>
+        <Menu.Item leftSection={<IconLogout size={16} aria-hidden />} onClick={() => void leave()}>
           Log out
         </Menu.Item>
       </Menu.Dropdown>

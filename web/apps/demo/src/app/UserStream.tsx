@@ -1,9 +1,10 @@
 /** What concerns the logged-in user, wherever in the app they are: balances, notifications, claims. */
 
+import { Anchor } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import type { NotificationCreated, WalletUpdated } from "@sharedjox/realtime";
 import { useQueryClient } from "@tanstack/react-query";
-import { useEffect } from "react";
+import { useEffect, type JSX } from "react";
 
 import { useWebSocket } from "@/system/hooks/useWebSocket";
 import { applyEvent } from "@/system/live";
@@ -28,7 +29,7 @@ export function UserStream(): null {
       },
       "notification.created": (data) => {
         applyEvent<Pages<Notification>>(cache, keys.notifications, (pages) => prepend(pages, toNotification(data)));
-        notifications.show({ id: `notification-${data.id}`, title: data.title, message: data.body });
+        notifications.show({ id: `notification-${data.id}`, title: data.title, message: <Message {...data} /> });
       },
       "job.claimed": ({ jobId }) => {
         refetch(keys.job(jobId), keys.mine);
@@ -40,6 +41,23 @@ export function UserStream(): null {
   }, [subscribeToUser, userId, cache]);
 
   return null;
+}
+
+/** A plain address: these are shown beside the router, not inside. */
+function Message({ body, jobId }: NotificationCreated): JSX.Element {
+  return (
+    <>
+      {body}
+      {jobId !== null && (
+        <>
+          {" "}
+          <Anchor href={`#/jobs/${jobId}`} size="sm" underline="always">
+            View job
+          </Anchor>
+        </>
+      )}
+    </>
+  );
 }
 
 function toWallet({ userId, newBalance, availableBalance }: WalletUpdated): Wallet {

@@ -7,6 +7,8 @@ import { isPassing } from "@/system/problems";
 import type { Page } from "@/system/types";
 
 export const keys = {
+  me: ["me"] as const,
+  push: ["push"] as const,
   discovery: ["discovery"] as const,
   job: (id: number) => ["job", id] as const,
   jobs: ["job"] as const,

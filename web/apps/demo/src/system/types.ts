@@ -14,6 +14,12 @@ export interface User {
   readonly skills?: readonly string[];
 }
 
+/** The logged-in user as the API has them now; the session's `User` is as they were at the log-in. */
+export interface Account extends User {
+  readonly skills: readonly string[];
+  readonly jobAlerts: boolean;
+}
+
 export interface Session {
   readonly user: User;
   readonly accessToken: string;
