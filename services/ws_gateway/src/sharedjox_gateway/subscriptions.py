@@ -196,14 +196,14 @@ class Subscriptions:
         recover, channel = join.recover, join.channel
         here = Position(channel.epoch, channel.offset)
         if recover is None:
-            self._prepare(join, Replay(here, here, None, ()))
+            self._prepare(join, Replay(here, here, None))
         elif recover.epoch != channel.epoch:
-            self._prepare(join, Replay(here, here, False, ()))
+            self._prepare(join, Replay(here, here, False))
         elif recover.offset < channel.offset:
             self._begin(join.connection, join.channel.name)
             self._history.replay(channel, recover, lambda replay: self._prepare(join, replay))
         elif recover.offset == channel.offset:
-            self._prepare(join, Replay(here, here, True, ()))
+            self._prepare(join, Replay(here, here, True))
         else:
             # Another node was quicker with events that are still on their way here: take them from history first.
             self._begin(join.connection, join.channel.name)
@@ -269,7 +269,7 @@ class Subscriptions:
         answer = join.welcome() if join.welcome else self._answer(channel, position, replay, data)
         if callable(frames):
             frames = frames(Moment(replay, channel.epoch, channel.offset, is_first))
-        connection.offer(b"".join((answer, frames, *replay.frames)))
+        connection.offer_replay(answer + frames, replay.data)
         if join.client_id is not None:
             self._confirmations.track(connection, channel, join.client_id, position)
 
@@ -279,9 +279,9 @@ class Subscriptions:
         acknowledged = {**data, "position": messages.position_data(position.epoch, position.offset)}
         if replay.recovered is not None:
             acknowledged["recovered"] = replay.recovered
-            acknowledged["replayed"] = len(replay.frames)
+            acknowledged["replayed"] = replay.count
             self._stats.recoveries["recovered" if replay.recovered else "lost"] += 1
-            self._stats.replayed += len(replay.frames)
+            self._stats.replayed += replay.count
         if self.presence is not None and channel.kind.is_presence:
             acknowledged |= self.presence.acknowledgement(channel)
         return messages.subscription_succeeded(channel.name, acknowledged)
@@ -330,7 +330,8 @@ class Subscriptions:
         return self.presence is not None and channel.kind.is_presence and self.presence.is_awaited(channel)
 
     def sweep(self) -> None:
-        """Close channels that stayed empty. Called every few seconds."""
+        """Close channels that stayed empty, give up what is kept of histories. Called every few seconds."""
+        self._history.forget()
         for channel, seen in list(self._empty.items()):
             if self._is_in_use(channel):
                 del self._empty[channel]
@@ -453,7 +454,7 @@ class Subscriptions:
         for join in self._ahead.pop(channel, ()):
             if join.recover is not None and join.recover.offset > channel.offset:
                 here = Position(channel.epoch, channel.offset)
-                self._prepare(join, Replay(here, here, False, ()))  # a position that nobody can have reached
+                self._prepare(join, Replay(here, here, False))  # a position that nobody can have reached
             else:
                 self._recover(join)
 

@@ -103,6 +103,32 @@ async def test_a_slow_reader_is_closed_alone_and_memory_stays_bounded(tmp_path: 
         await redis.aclose()
 
 
+async def test_who_has_much_to_recover_is_given_the_time_to_read_it(tmp_path: Path, redis_url: str) -> None:
+    """More than a buffer holds: the next live event must not close everybody who comes back after a long break."""
+    with running_gateways(tmp_path, redis_url, count=1) as (node,):
+        async with Redis.from_url(redis_url) as redis:
+            publisher = Publisher(redis)
+            present = await open_pusher(node.port)
+            position = (await present.subscribe("much"))["position"]
+            for number in range(500):
+                await publisher.publish("much", {"n": number, "padding": "x" * 16_000})
+            back = await open_pusher(node.port)
+            back.socket.transport.pause_reading()
+            await back.send("pusher:subscribe", {"channel": "much", "recover": position})
+
+            async def both_are_on() -> bool:
+                return await node.metric("sharedjox_gateway_subscriptions") == 2
+
+            await eventually(both_are_on)
+            await publisher.publish("much", {"n": 500})
+            await present.wait_for("test.event", count=501, deadline=20)
+            back.socket.transport.resume_reading()
+            await back.wait_for("test.event", count=501, deadline=20)
+            assert numbers(back) == list(range(501))
+            for client in (present, back):
+                await client.close()
+
+
 async def stuck_reader(node: GatewayNode) -> asyncio.StreamWriter:
     """Subscribes, then never reads again."""
     reader, writer = await asyncio.open_connection("127.0.0.1", node.port, limit=1024)

@@ -33,6 +33,8 @@ from .sending import NO_DESCRIPTOR, UNASKED
 if TYPE_CHECKING:
     from sharedjox_gateway.protocol.messages import ClientMessage
 
+SHARED_BYTES: Final = 16 * 1024
+"""A replay of so many bytes is written by itself, so that all who get it wait for the same object."""
 _BROKEN: Final = FrameReader(0)
 """Stands for the reader of a connection whose peer broke the framing."""
 
@@ -73,6 +75,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "address",
+        "allowance",
         "app",
         "channels",
         "denied",
@@ -122,6 +125,8 @@ class Connection(asyncio.Protocol):
         self.is_alive = True
         self.is_pinged = False
         self.is_closing = False
+        self.allowance = 0
+        """Bytes that may wait besides `max_buffer_bytes`: a replay that was begun when nothing waited."""
         self.opened_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -205,12 +210,31 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """asyncio: the peer caught up."""
+        self.allowance = 0
         if not self.is_closing:
             self.fd = UNASKED
             self.offer = self.transport.write
 
+    def offer_replay(self, answer: bytes, data: bytes) -> None:
+        """Offer an acknowledgement and the events that lie behind the client's position.
+
+        These may be more than a buffer holds. Who reads them gets the time to, while live events are buffered as usual:
+        otherwise the next one would close everybody who has much to recover, again and again.
+        """
+        if len(data) < SHARED_BYTES:
+            self.offer(answer + data)
+            return
+        waiting = self.transport.get_write_buffer_size
+        if waiting() == 0:
+            self.allowance = len(data)
+        self.offer(answer)
+        self.offer(data)
+        if waiting() == 0:
+            self.allowance = 0
+
     def _offer_bounded(self, data: bytes | memoryview) -> None:
-        if self.transport.get_write_buffer_size() + len(data) > self.owner.max_buffer_bytes:
+        limit = self.owner.max_buffer_bytes + self.allowance
+        if self.transport.get_write_buffer_size() + len(data) > limit:
             self.owner.overflowed(self)
             self.refuse(PusherError.SLOW_CONSUMER)
         else:
