@@ -143,6 +143,16 @@ OPTIONAL_HELP += 'test-rolling:Restart all workers and gateways under a thousand
 .PHONY: test-rolling
 test-rolling: install-all
 	$(BIN)/python -m tests.faults.rolling $(FAULT_ARGS)
+
+OPTIONAL_HELP += 'test-avalanche:Five thousand clients lose their connections at once, return and recover'
+.PHONY: test-avalanche
+test-avalanche: install-all
+	$(BIN)/python -m tests.faults.avalanche $(FAULT_ARGS)
+
+OPTIONAL_HELP += 'test-stuck:A thousand readers hang; memory stays flat, the others notice nothing'
+.PHONY: test-stuck
+test-stuck: install-all
+	$(BIN)/python -m tests.faults.stuck $(FAULT_ARGS)
 endif
 
 ifneq ($(wildcard tests/faults/soak.py),)

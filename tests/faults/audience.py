@@ -95,8 +95,11 @@ class Audience:
         await self._follow()
         self._before = {channel: len(ids) for channel, ids in self._committed.ids.items()}
 
-    async def settle(self) -> Settled:
-        """Wait until everybody has everything, or for as long as is reasonable, and judge."""
+    async def settle(self, *, may_be_told: bool = False) -> Settled:
+        """Wait until everybody has everything, or for as long as is reasonable, and judge.
+
+        `may_be_told`: Redis lost its data, so that clients may have been told of a loss.
+        """
         await self._follow()
         expected = {channel: ids[self._before[channel] :] for channel, ids in self._committed.ids.items()}
         with contextlib.suppress(AssertionError):  # what is missing is said below, client by client
@@ -104,7 +107,7 @@ class Audience:
         await asyncio.sleep(scaled(0.5))  # a repeat would come right behind
         settled = Settled(judge(self.clients, expected))
         settled.problems += settled.verdict.problems
-        if settled.verdict.told_lost:
+        if settled.verdict.told_lost and not may_be_told:
             settled.problems.append(f"{settled.verdict.told_lost} were told of a loss, but Redis kept its data")
         await self._check_database(settled)
         return settled

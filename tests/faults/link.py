@@ -7,6 +7,7 @@ and is remembered in `protocol_errors`, so that a harness fails on it.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -148,8 +149,24 @@ class Link(asyncio.Protocol):
             self._transport.abort()
 
 
-async def open_link(port: int, path: str, on_text: Callable[[bytes], None]) -> Link:
-    """Connect to 127.0.0.1:`port` and ask for the upgrade. Raises: OSError."""
+async def open_link(
+    port: int, path: str, on_text: Callable[[bytes], None], *, receive_bytes: int | None = None
+) -> Link:
+    """Connect to 127.0.0.1:`port` and ask for the upgrade. `receive_bytes`: the kernel's buffer for what comes.
+
+    Raises: OSError.
+    """
     loop = asyncio.get_running_loop()
-    _transport, link = await loop.create_connection(lambda: Link(path, on_text), "127.0.0.1", port)
+    if receive_bytes is None:
+        _transport, link = await loop.create_connection(lambda: Link(path, on_text), "127.0.0.1", port)
+        return link
+    end = socket.socket()
+    try:
+        end.setblocking(False)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        await loop.sock_connect(end, ("127.0.0.1", port))
+        _transport, link = await loop.create_connection(lambda: Link(path, on_text), sock=end)
+    except BaseException:
+        end.close()
+        raise
     return link

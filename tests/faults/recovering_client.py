@@ -97,7 +97,7 @@ class RecoveringClient:
 
     `port()` says where to connect to each time. `retry_seconds` is the range of the pause before a return; a gateway
     that drains (4200) is left at once, as pusher-js does. `silence_seconds` is how long a connection may be silent
-    before it is pinged, and after the ping before it is given up.
+    before it is pinged, and after the ping before it is given up. `receive_bytes`: see `open_link`.
     """
 
     def __init__(
@@ -110,6 +110,7 @@ class RecoveringClient:
         recovery: Recovery = Recovery.OWN_POSITION,
         retry_seconds: tuple[float, float] = (0.02, 0.3),
         silence_seconds: float = 30.0,
+        receive_bytes: int | None = None,
     ) -> None:
         self.seen = {channel: Seen() for channel in channels}
         self.foreign: list[str] = []
@@ -129,6 +130,7 @@ class RecoveringClient:
         self._dice = dice
         self._retry_seconds = retry_seconds
         self._silence_seconds = silence_seconds
+        self._receive_bytes = receive_bytes
         self._joined: set[str] = set()
         self._established: asyncio.Future[str] | None = None
         self._link: Link | None = None
@@ -184,7 +186,8 @@ class RecoveringClient:
         """One connection, from connecting to its end."""
         loop = asyncio.get_running_loop()
         self._established = loop.create_future()
-        link = await asyncio.wait_for(open_link(self._port(), PATH, self._take), _CONNECT_SECONDS)
+        opening = open_link(self._port(), PATH, self._take, receive_bytes=self._receive_bytes)
+        link = await asyncio.wait_for(opening, _CONNECT_SECONDS)
         self._link = link
         try:
             async with asyncio.TaskGroup() as tasks:
