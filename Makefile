@@ -178,7 +178,7 @@ endif
 
 # `make bench-latency` runs tests/benchmarks/latency.py; BENCH_ARGS goes to the program.
 BENCH_ARGS ?=
-BENCHMARKS := $(foreach name,latency relay fanout connect memory channels http api peers browser,\
+BENCHMARKS := $(foreach name,latency relay fanout connect memory capacity channels http api peers browser,\
 	$(if $(wildcard tests/benchmarks/$(name).py),bench-$(name)))
 OPTIONAL_HELP += $(foreach name,$(BENCHMARKS),'$(name):Measure (tests/benchmarks/$(name:bench-%=%).py)')
 .PHONY: $(BENCHMARKS)
