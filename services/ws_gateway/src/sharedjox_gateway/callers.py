@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 
 from sharedjox_kit.logs import get_logger
@@ -22,6 +23,7 @@ class Callers:
         self._proxies = proxies
         self._limit = limit
         self._held: dict[str, int] = {}
+        self._is_verbose = logging.getLogger(__name__).isEnabledFor(logging.DEBUG)
 
     def address_of(self, request: UpgradeRequest, transport: asyncio.Transport) -> str:
         """Where the request comes from; empty for a peer without an address (a Unix socket)."""
@@ -45,9 +47,10 @@ class Callers:
         """Count and log. Debug level: at ten thousand connects a second a line each would cost more than connecting."""
         if self._limit:
             self._held[connection.address] = self._held.get(connection.address, 0) + 1
-        _log.debug(
-            "connection.opened", address=connection.address, socket_id=connection.socket_id, app=connection.app.id
-        )
+        if self._is_verbose:
+            _log.debug(
+                "connection.opened", address=connection.address, socket_id=connection.socket_id, app=connection.app.id
+            )
 
     def ended(self, connection: Connection, code: int, *, seconds: float) -> None:
         """Count and log."""
@@ -57,10 +60,11 @@ class Callers:
                 self._held[connection.address] = left
             else:
                 self._held.pop(connection.address, None)
-        _log.debug(
-            "connection.closed",
-            address=connection.address,
-            socket_id=connection.socket_id,
-            code=code,
-            seconds=round(seconds, 3),
-        )
+        if self._is_verbose:
+            _log.debug(
+                "connection.closed",
+                address=connection.address,
+                socket_id=connection.socket_id,
+                code=code,
+                seconds=round(seconds, 3),
+            )
