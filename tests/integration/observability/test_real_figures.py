@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import yaml
-from sharedjox_devstack.ports import free_port
 
-from tests.support.debian import find_program
 from tests.support.gateway import PusherClient, pusher_client
 from tests.support.polling import eventually
-from tests.support.processes import ServiceProcess, running
 from tests.support.stack import Stack
 
 from .files import ALERTS_FILE, alerts, metric_names, panels, queries
+from .prometheus import ask, running_prometheus, targets
 
 SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("",), "gauge": ("",)}
 JOB = {"title": "Measured", "budgetMin": 5, "budgetMax": 9, "requiredSkills": ["metrics"], "estimatedDuration": 30}
-
-
-def targets(stack: Stack) -> dict[str, list[int]]:
-    """Ports by job."""
-    return {
-        "api": [stack.ports.api],
-        "worker": [stack.ports.worker_metrics],
-        "gateway": list(stack.ports.gateway_admin),
-    }
 
 
 async def use(stack: Stack) -> None:
@@ -63,41 +50,8 @@ async def listener(stack: Stack) -> AsyncIterator[PusherClient]:
 
 @pytest.fixture(scope="module")
 def prometheus_url(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Prometheus with our rules, scraping the stack every second."""
-    folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
-    program = find_program("prometheus", "prometheus")
-    configuration = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(ALERTS_FILE)],
-        "scrape_configs": [
-            {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in ports]}]}
-            for job, ports in targets(stack).items()
-        ],
-    }
-    file = folder / "prometheus.yml"
-    file.write_text(yaml.safe_dump(configuration), encoding="utf-8")
-    service = ServiceProcess(
-        "prometheus",
-        [
-            *(program.command, f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}"),
-            f"--web.listen-address=127.0.0.1:{port}",
-        ],
-        log_file=folder / "prometheus.log",
-        env=program.env,
-        ready_port=port,
-        ready_path="/-/ready",
-    )
-    with running(service):
-        yield f"http://127.0.0.1:{port}"
-
-
-async def ask(prometheus_url: str, expression: str) -> list[dict[str, Any]]:
-    """The result of an instant query."""
-    async with httpx.AsyncClient(base_url=prometheus_url) as http:
-        answer = await http.get("/api/v1/query", params={"query": expression})
-    assert answer.status_code == 200, answer.text
-    result: list[dict[str, Any]] = answer.json()["data"]["result"]
-    return result
+    with running_prometheus(stack, tmp_path_factory.mktemp("prometheus")) as url:
+        yield url
 
 
 async def exposed(stack: Stack) -> set[str]:
@@ -141,33 +95,6 @@ async def _is_empty(find: Any) -> bool:
     missing = await find()
     assert missing == []
     return True
-
-
-async def test_a_killed_worker_and_gateway_raise_their_alerts(stack: Stack, prometheus_url: str) -> None:
-    """Pending is enough here: that it leads to firing is promtool's to say (test_alert_rules)."""
-    stack.worker.kill()
-    stack.gateways[1].kill()
-    try:
-        raised = await eventually(
-            lambda: _raised(prometheus_url, {"TargetDown", "NoWorker", "FewGateways"}), 30, what="alerts"
-        )
-    finally:
-        stack.worker.start()
-        stack.gateways[1].start()
-    assert raised == {"TargetDown", "NoWorker", "FewGateways"}
-    await eventually(lambda: _is_quiet(prometheus_url), 30, what="alerts are over")
-
-
-async def _raised(prometheus_url: str, wanted: set[str]) -> set[str]:
-    names = {one["metric"]["alertname"] for one in await ask(prometheus_url, "ALERTS")}
-    assert wanted <= names, await ask(prometheus_url, "up")
-    return names
-
-
-async def _is_quiet(prometheus_url: str) -> bool:
-    with contextlib.suppress(httpx.HTTPError):
-        return await ask(prometheus_url, "ALERTS") == []
-    return False
 
 
 def test_the_rules_file_is_where_compose_mounts_it() -> None:
