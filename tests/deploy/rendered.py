@@ -35,8 +35,14 @@ PRODUCTION_SECRETS = {
     "VAPID_PRIVATE_KEY": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE",
     "POSTGRES_PASSWORD": "2" * 64,
     "ALLOWED_ORIGINS": "https://app.example.com",
+    "VAPID_SUBJECT": "mailto:ops@example.com",
 }
+"""What production compose does not start without."""
 
+KUBERNETES_SECRET = {
+    name: PRODUCTION_SECRETS[name] for name in ("REVERB_APP_SECRET", "JWT_SECRET", "VAPID_PRIVATE_KEY")
+}
+"""The secret `sharedjox` as overlays/production/kustomization.yaml asks for it."""
 SECRET_URLS = {"DATABASE_URL": "postgresql://u:p@db:5432/x", "REDIS_URL": "redis://redis:6379/0"}
 """Stand-ins for what secret objects hold."""
 
@@ -112,6 +118,8 @@ def kubernetes_containers(manifests: list[dict[str, Any]]) -> list[Container]:
             for source in container.get("envFrom", []):
                 if "configMapRef" in source:
                     environment |= config[source["configMapRef"]["name"]]
+                elif source["secretRef"]["name"] == "sharedjox":
+                    environment |= KUBERNETES_SECRET
             for variable in container.get("env", []):
                 environment[variable["name"]] = variable.get("value") or SECRET_URLS[variable["name"]]
             containers.append(Container(name, container["image"].partition(":")[0], environment))

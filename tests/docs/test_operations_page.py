@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 import subprocess
+from pathlib import Path
 
 import asyncpg
 import pytest
 import yaml
+from sharedjox_api.settings import ApiSettings
+from sharedjox_devstack.settings import StackSettings
+from sharedjox_gateway.settings import GatewaySettings
+from sharedjox_worker.settings import WorkerSettings
 
 from tests.support.processes import REPOSITORY
 
@@ -43,3 +48,34 @@ def test_commands_name_services_that_exist() -> None:
         named |= set(words[:1] if command in ("exec", "run") else [word for word in words if word != "grep"])
     assert named
     assert named - services - {"sh"} == set()
+
+
+def test_the_apps_file_that_is_shown_is_read_by_gateways_and_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = re.search(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert shown is not None
+    file = tmp_path / "apps.json"
+    file.write_text(shown[1], encoding="utf-8")
+    monkeypatch.setenv("APPS_FILE", str(file))
+    assert [app.id for app in GatewaySettings().load_apps()] == ["1001", "1002"]
+    assert [app.id for app in WorkerSettings().load_webhook_apps()] == ["1001", "1002"]
+
+
+def test_the_histories_that_are_shown_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = re.search(r"`HISTORY_KINDS=([^`]+)`", PAGE)
+    assert shown is not None
+    monkeypatch.setenv("HISTORY_KINDS", shown[1])
+    presence = WorkerSettings().history()("presence-job.1")
+    assert (presence.length, presence.age_seconds) == (500, 600)
+    assert GatewaySettings().history()("presence-job.1") == presence
+
+
+def test_settings_that_are_named_exist() -> None:
+    kinds = (ApiSettings, WorkerSettings, GatewaySettings, StackSettings)
+    ours = {name.upper() for kind in kinds for name in kind.model_fields}
+    in_the_compose_file = set(
+        re.findall(r"\$\{([A-Z_]+)", (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8"))
+    )
+    named = set(re.findall(r"`([A-Z][A-Z0-9_]{5,})(?:=[^`]*)?`", PAGE))
+    assert named - ours - in_the_compose_file - {"CONTRACT"} == set()
