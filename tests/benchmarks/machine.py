@@ -100,7 +100,7 @@ class CpuMeter:
     def __init__(self, pids: Sequence[int]) -> None:
         self._pids = list(pids)
         self._own = self._own_seconds()
-        self._family = _family_seconds()
+        self._family = family_seconds(os.getpid())
         self._busy = _busy_seconds()
         self._began = time.monotonic()
 
@@ -111,7 +111,7 @@ class CpuMeter:
         """What was used since."""
         wall = time.monotonic() - self._began
         own = self._own_seconds() - self._own
-        foreign = (_busy_seconds() - self._busy) - (_family_seconds() - self._family)
+        foreign = (_busy_seconds() - self._busy) - (family_seconds(os.getpid()) - self._family)
         return CpuUse(wall, own, round(max(foreign, 0.0) / wall, 3))
 
 
@@ -122,8 +122,8 @@ def _busy_seconds() -> float:
     return (user + nice + system + irq + softirq) / TICK
 
 
-def _family_seconds() -> float:
-    """Everything that descends from this process, the process itself included."""
+def family_seconds(ancestor: int) -> float:
+    """User and system time of everything that descends from a process, the process itself included."""
     parents: dict[int, int] = {}
     seconds: dict[int, float] = {}
     for entry in Path("/proc").iterdir():
@@ -131,12 +131,12 @@ def _family_seconds() -> float:
             with contextlib.suppress(OSError):
                 fields = (entry / "stat").read_text("utf-8").rpartition(")")[2].split()
                 parents[int(entry.name)] = int(fields[1])
-                seconds[int(entry.name)] = (int(fields[11]) + int(fields[12])) / TICK
-    me = os.getpid()
+                # With the time of children that have ended.
+                seconds[int(entry.name)] = sum(int(field) for field in fields[11:15]) / TICK
     total = 0.0
     for pid, used in seconds.items():
-        ancestor = pid
-        while ancestor not in (0, 1, me):
-            ancestor = parents.get(ancestor, 0)
-        total += used if ancestor == me else 0.0
+        above = pid
+        while above not in (0, 1, ancestor):
+            above = parents.get(above, 0)
+        total += used if above == ancestor else 0.0
     return total
