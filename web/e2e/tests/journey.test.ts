@@ -4,6 +4,7 @@ import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { goTo, launch, live, logIn, type Person } from "../support/browser.js";
+import { RestClient } from "../support/rest.js";
 
 let browser: Browser;
 
@@ -117,6 +118,37 @@ describe("the main job", () => {
     await live(page);
     await page.getByRole("button", { name: "Log in as operator" }).click();
     await live(page);
+  });
+});
+
+describe("the wallet", () => {
+  it("lists each movement as it happens, with the balance that it left, also on a phone", async () => {
+    const operator = await RestClient.logIn("operator");
+    const poster = await RestClient.logIn("client");
+    const worker = await RestClient.logIn("freelancer");
+    const { page, errors } = await logIn(browser, "client", { viewport: { width: 390, height: 844 } });
+    const before = await balance(page);
+    const newest = page.getByTestId("statement-line").first();
+
+    await page.getByRole("button", { name: "Deposit" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByRole("textbox", { name: "Amount" }).fill("71.50");
+    await dialog.getByRole("button", { name: "Deposit" }).click();
+    const waiting = page.getByTestId("waiting").filter({ hasText: "Deposit, 71.50" });
+    await waiting.waitFor();
+    expect(await balance(page)).toBe(before);
+    await operator.call(`/api/wallet/transactions/${await waiting.getAttribute("data-transaction")}/confirm`);
+    await newest.filter({ hasText: "Deposit" }).filter({ hasText: "+71.50" }).waitFor();
+    await waiting.waitFor({ state: "detached" });
+    expect(await balance(page)).toBe(before + 71.5);
+    expect(await newest.getByTestId("line-balance").innerText()).toBe(await page.getByTestId("balance").innerText());
+
+    const id = await poster.postJob(`Held ${Date.now()}`);
+    await worker.call(`/api/jobs/${id}/claim`);
+    await newest.filter({ hasText: `job ${id}` }).filter({ hasText: /10\.00 held/ }).filter({ hasText: "available" }).waitFor();
+    expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
+    expect(errors).toEqual([]);
+    await page.context().close();
   });
 });
 

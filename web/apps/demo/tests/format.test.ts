@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { formatAgo, formatDuration, matchScore } from "@/system/format";
+import { formatAgo, formatChange, formatDuration, matchScore } from "@/system/format";
 
 describe("matchScore", () => {
   it.each([
@@ -36,5 +36,14 @@ describe("formatDuration", () => {
     [135, "2 h 15 min"],
   ])("%i minutes are %s", (minutes, text) => {
     expect(formatDuration(minutes)).toBe(text);
+  });
+});
+
+describe("formatChange", () => {
+  it.each([
+    [45, /^\+45.00$/],
+    [-45.5, /^−45.50$/],
+  ])("of %f has a sign", (amount, text) => {
+    expect(formatChange(amount)).toMatch(text);
   });
 });

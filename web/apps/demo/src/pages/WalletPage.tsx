@@ -1,25 +1,24 @@
-import { Badge, Button, Card, Group, NumberInput, ScrollArea, SimpleGrid, Stack, Table, Text } from "@mantine/core";
-import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { Button, Card, NumberInput, SimpleGrid, Stack, Text } from "@mantine/core";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type JSX } from "react";
 
 import { Dialog } from "@/components/Dialog";
-import { Empty } from "@/components/Empty";
-import { Loading } from "@/components/Loading";
 import { PageTitle } from "@/components/PageTitle";
 import { Problem } from "@/components/Problem";
+import { Statement } from "@/features/Statement";
+import { AllTransactions, WaitingTransactions } from "@/features/Transactions";
 import { api } from "@/system/api";
-import { formatMoney, formatTime, TRANSACTION } from "@/system/format";
-import { flatten, keys } from "@/system/queries";
+import { formatMoney } from "@/system/format";
+import { keys } from "@/system/queries";
 import { useAuthStore } from "@/system/stores/useAuthStore";
-import type { Transaction, User } from "@/system/types";
 
 export default function WalletPage(): JSX.Element | null {
   const user = useAuthStore((state) => state.user);
   if (!user) return null;
-  return user.role === "operator" ? <PendingPage user={user} /> : <OwnWallet user={user} />;
+  return user.role === "operator" ? <EverybodysPage /> : <OwnWallet />;
 }
 
-function OwnWallet({ user }: { readonly user: User }): JSX.Element {
+function OwnWallet(): JSX.Element {
   const [dialog, setDialog] = useState<AmountDialogKind | null>(null);
   return (
     <>
@@ -30,17 +29,18 @@ function OwnWallet({ user }: { readonly user: User }): JSX.Element {
         </Button>
       </PageTitle>
       <Balances />
-      <Statement user={user} />
+      <WaitingTransactions />
+      <Statement />
       <AmountDialog dialog={dialog} onClose={() => { setDialog(null); }} />
     </>
   );
 }
 
-function PendingPage({ user }: { readonly user: User }): JSX.Element {
+function EverybodysPage(): JSX.Element {
   return (
     <>
       <PageTitle title="Wallet" subtitle="Deposits, withdrawals and earnings of all users. Pending ones wait for you." />
-      <Statement user={user} />
+      <AllTransactions />
     </>
   );
 }
@@ -75,106 +75,6 @@ function Balance({ label, amount, testId }: BalanceProps): JSX.Element {
         {amount === undefined ? "…" : formatMoney(amount)}
       </Text>
     </Card>
-  );
-}
-
-function Statement({ user }: { readonly user: User }): JSX.Element {
-  const query = useInfiniteQuery({
-    queryKey: [...keys.transactions, "all"],
-    queryFn: ({ pageParam }) =>
-      api.transactions({ cursor: pageParam, ...(user.role === "operator" && { scope: "all" as const }) }),
-    initialPageParam: null as string | null,
-    getNextPageParam: (page) => page.nextCursor,
-    ...(user.role === "operator" && { refetchInterval: 5_000 }),
-  });
-  const rows = flatten(query.data);
-  if (query.error) return <Problem error={query.error} retry={() => void query.refetch()} />;
-  if (query.isPending) return <Loading />;
-  if (rows.length === 0) return <Empty title="No bookings yet">Deposits, holds, payments and earnings are listed here.</Empty>;
-  return (
-    <Card padding={0}>
-      <ScrollArea viewportProps={{ tabIndex: 0, "aria-label": "Statement", role: "region" }}>
-        <Table verticalSpacing="sm" horizontalSpacing="md" miw={560} data-testid="statement">
-          <Table.Thead>
-            <Table.Tr>
-              <Table.Th scope="col">What</Table.Th>
-              <Table.Th scope="col">When</Table.Th>
-              <Table.Th scope="col">State</Table.Th>
-              <Table.Th scope="col" ta="right">
-                Amount
-              </Table.Th>
-            </Table.Tr>
-          </Table.Thead>
-          <Table.Tbody>
-            {rows.map((row) => (
-              <Row key={row.id} row={row} user={user} />
-            ))}
-          </Table.Tbody>
-        </Table>
-      </ScrollArea>
-      {query.hasNextPage && (
-        <Button m="md" variant="default" loading={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>
-          Show more
-        </Button>
-      )}
-    </Card>
-  );
-}
-
-const STATE_COLORS = { pending: "orange", confirmed: "teal", rejected: "gray" } as const;
-const SIGNS = { "1": "+", "-1": "−", "0": "" } as const;
-
-function Row({ row, user }: { readonly row: Transaction; readonly user: User }): JSX.Element {
-  const { label, sign } = TRANSACTION[row.type];
-  const isDecidable = row.status === "pending" && (user.role === "operator" || row.type === "job_payment");
-  return (
-    <Table.Tr data-transaction={row.id}>
-      <Table.Td>
-        <Text size="sm" fw={600}>
-          {label}
-        </Text>
-        <Text size="xs" c="dimmed">
-          {[`No. ${row.id}`, row.jobId !== null && `job ${row.jobId}`, user.role === "operator" && row.userId && `user ${row.userId}`]
-            .filter(Boolean)
-            .join(" · ")}
-        </Text>
-      </Table.Td>
-      <Table.Td>
-        <Text size="sm">{formatTime(row.createdAt)}</Text>
-      </Table.Td>
-      <Table.Td>
-        <Group gap="xs">
-          <Badge color={STATE_COLORS[row.status]}>{row.status}</Badge>
-          {isDecidable && <Decide row={row} />}
-        </Group>
-      </Table.Td>
-      <Table.Td ta="right" fw={600} style={{ fontVariantNumeric: "tabular-nums", whiteSpace: "nowrap" }}>
-        {SIGNS[`${sign}`]}
-        {formatMoney(row.amount)}
-      </Table.Td>
-    </Table.Tr>
-  );
-}
-
-function Decide({ row }: { readonly row: Transaction }): JSX.Element {
-  const cache = useQueryClient();
-  const decide = useMutation({
-    mutationFn: (isYes: boolean) => (isYes ? api.confirm(row.id) : api.reject(row.id)),
-    onSettled: () => {
-      void cache.invalidateQueries({ queryKey: keys.transactions });
-      void cache.invalidateQueries({ queryKey: keys.wallet });
-    },
-    meta: { notifies: true },
-  });
-  return (
-    <>
-      <Button size="compact-xs" loading={decide.isPending} onClick={() => { decide.mutate(true); }} aria-label={`Confirm number ${row.id}`}>
-        Confirm
-      </Button>
-      <Button size="compact-xs" variant="default" disabled={decide.isPending} onClick={() => { decide.mutate(false); }} aria-label={`Reject number ${row.id}`}>
-        Reject
-      </Button>
-    </>
   );
 }
 

@@ -4,7 +4,7 @@ import type { Analytics } from "@/features/analytics";
 import { readJson } from "@/system/problems";
 import { randomKey } from "@/system/random";
 import { realtime } from "@/system/realtime";
-import type { Account, Job, JobStatus, NewJob, Notification, Page, Transaction, Wallet } from "@/system/types";
+import type { Account, Job, JobStatus, NewJob, Notification, Page, StatementLine, Transaction, Wallet } from "@/system/types";
 
 type Query = Readonly<Record<string, string | number | undefined | null>>;
 
@@ -53,6 +53,7 @@ export const api = {
   setStatus: (id: number, status: JobStatus, deliverables?: readonly string[]) =>
     send<Job>(`/api/jobs/${id}/status`, { status, ...(deliverables && { deliverables }) }),
   wallet: () => get<Wallet>("/api/wallet"),
+  statement: (cursor?: string | null) => get<Page<StatementLine>>("/api/wallet/statement", { limit: 50, cursor }),
   transactions: (query: { status?: string; jobId?: number; scope?: "own" | "all"; cursor?: string | null } = {}) =>
     get<Page<Transaction>>("/api/wallet/transactions", { limit: 50, ...query }),
   deposit: (amount: number) => send<Transaction>("/api/wallet/deposits", { amount }),

@@ -10,6 +10,11 @@ export function formatMoney(amount: number): string {
   return money.format(amount);
 }
 
+/** With its sign; the minus is as wide as the plus. */
+export function formatChange(amount: number): string {
+  return `${amount < 0 ? "−" : "+"}${money.format(Math.abs(amount))}`;
+}
+
 export function formatTime(iso: string): string {
   return time.format(new Date(iso));
 }

@@ -15,6 +15,8 @@ export const keys = {
   mine: ["mine"] as const,
   wallet: ["wallet"] as const,
   transactions: ["transactions"] as const,
+  /** Below `transactions`: whatever makes those stale makes this stale. */
+  statement: ["transactions", "statement"] as const,
   notifications: ["notifications"] as const,
   analytics: ["analytics"] as const,
 };

@@ -77,6 +77,22 @@ export interface Transaction {
   readonly confirmedAt: string | null;
 }
 
+/** A movement of the wallet's money and the balances right after it. `change` is signed, 0 when money was held or freed. */
+export interface StatementLine {
+  readonly id: number;
+  readonly type: TransactionType;
+  readonly amount: number;
+  readonly change: number;
+  readonly availableChange: number;
+  readonly heldChange: number;
+  readonly balance: number;
+  readonly availableBalance: number;
+  readonly heldBalance: number;
+  readonly transactionId: number | null;
+  readonly jobId: number | null;
+  readonly createdAt: string;
+}
+
 export interface Notification {
   readonly id: number;
   readonly type: string;
