@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -34,9 +37,9 @@ def find_program(name: str, package: str, *libraries: str) -> Program:
     if program is not None:
         return Program(program)
     folder = UNPACKED / package
-    found = next((path for path in folder.glob(f"usr/*bin/{name}")), None)
-    if found is None:
-        reason = _unpack(package, *libraries)
+    with _alone():
+        found = next((path for path in folder.glob(f"usr/*bin/{name}")), None)
+        reason = _unpack(package, *libraries) if found is None else ""
         found = next((path for path in folder.glob(f"usr/*bin/{name}")), None)
         if found is None:
             message = f"{name} is not installed and its package cannot be had ({reason}): apt install {package}"
@@ -44,6 +47,15 @@ def find_program(name: str, package: str, *libraries: str) -> Program:
                 pytest.fail(message)
             pytest.skip(message)
     return Program(str(found), {"LD_LIBRARY_PATH": ":".join(map(str, folder.glob("usr/lib/*-linux-gnu")))})
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Tests run side by side: nobody may see, or take for missing, what another one is unpacking."""
+    UNPACKED.mkdir(parents=True, exist_ok=True)
+    with (UNPACKED / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _unpack(package: str, *libraries: str) -> str:
