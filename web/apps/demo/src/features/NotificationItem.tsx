@@ -53,7 +53,7 @@ export function NotificationItem({ item }: { readonly item: Notification }): JSX
               </Button>
             )}
             {!isRead && (
-              <Button size="compact-sm" variant="default" loading={read.isPending} onClick={() => { read.mutate(); }} aria-label={`Mark “${item.title}” as read`}>
+              <Button size="compact-sm" variant="default" loading={read.isPending} onClick={() => { read.mutate(); }} aria-label={`Mark as read: ${item.title}`}>
                 Mark as read
               </Button>
             )}
