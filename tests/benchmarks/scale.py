@@ -30,12 +30,14 @@ from . import machine, servers
 from .load_client.client import LoadClient
 from .relay import fill
 from .report import Report
-from .scale_model import Constants, line, plan, table
+from .scale_model import Constants, line, order, plan, table
 
 PRIVATE, OWN = "private-bench", "private-user.%d"
 FEW, MANY, IDLE = 8, 2000, 4000
 RATE = 200.0
 """Events a second where many listen: their deliveries leave the core room."""
+IN_FLIGHT = 64
+"""What keeps Redis busy: what it costs then, and not while it wakes up for each event, decides when it is full."""
 RELAY_CHANNELS = 500
 
 
@@ -71,6 +73,32 @@ def measure_fanout(
     sys.stdout.write(
         f"  {processes} gateways, {connections:>5} connections: gateways {measured['gateways_us_per_event']:>8.1f} us"
         f" an event, Redis {measured['redis_us_per_event']:>6.1f} us, {'ok' if result['ok'] else 'FAILED'}\n"
+    )
+    sys.stdout.flush()
+    return measured
+
+
+def measure_busy_redis(folder: Path, redis: EmbeddedRedis, processes: int, seconds: float) -> dict[str, Any]:
+    """What an event costs Redis with `IN_FLIGHT` events always under way and one member on each gateway process."""
+    with (
+        servers.gateway(folder, redis, channel=PRIVATE, processes=processes) as server,
+        LoadClient(server.options, server.pids, connections=processes) as client,
+    ):
+        client.connect()
+        time.sleep(0.5)
+        before = redis_seconds(redis)
+        result = client.flood(IN_FLIGHT, seconds)
+        measured = {
+            "processes": processes,
+            "events": result["published"],
+            "redis_us_per_event": (redis_seconds(redis) - before) / result["published"] * 1e6,
+            "gateways_us_per_event": result["server_cores"] * seconds / result["published"] * 1e6,
+            "foreign_cores": result["foreign_cores"],
+            "ok": result["ok"],
+        }
+    sys.stdout.write(
+        f"  {processes} gateways, busy: {measured['events'] / seconds:,.0f} events/s; gateways"
+        f" {measured['gateways_us_per_event']:.1f} us an event, Redis {measured['redis_us_per_event']:.1f} us\n"
     )
     sys.stdout.flush()
     return measured
@@ -161,12 +189,14 @@ def measure_relay(folder: Path, redis: EmbeddedRedis, workers: int, events: int)
 
 
 def constants_of(
-    fanouts: Sequence[dict[str, Any]], connects: dict[str, float], relays: Sequence[dict[str, float]]
+    fanouts: Sequence[dict[str, Any]],
+    busy: Sequence[dict[str, Any]],
+    connects: dict[str, float],
+    relays: Sequence[dict[str, float]],
 ) -> Constants:
-    """What the model needs of what was measured."""
-    few = [one for one in fanouts if one["connections"] == FEW]
+    """What the model needs of what was measured. Of the runs with one and two relays the dearer counts."""
     alone = [one for one in fanouts if one["processes"] == 1]
-    redis_event, redis_subscriber = line([(one["processes"], one["redis_us_per_event"]) for one in few])
+    redis_event, redis_subscriber = line([(one["processes"], one["redis_us_per_event"]) for one in busy])
     gateway_event, delivery = line([(one["connections"], one["gateways_us_per_event"]) for one in alone])
     return Constants(
         gateway_event_us=gateway_event,
@@ -176,8 +206,8 @@ def constants_of(
         redis_event_us=redis_event,
         redis_subscriber_us=redis_subscriber,
         redis_connect_us=connects["redis_connect_us"],
-        worker_event_us=relays[0]["worker_us_per_event"],
-        postgres_event_us=relays[0]["postgres_us_per_event"],
+        worker_event_us=max(one["worker_us_per_event"] for one in relays),
+        postgres_event_us=max(one["postgres_us_per_event"] for one in relays),
     )
 
 
@@ -217,19 +247,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 measure_fanout(folder, redis, processes, options.connections, RATE, options.seconds)
                 for processes in (1, 2, 4)
             ]
+            busy = [measure_busy_redis(folder, redis, processes, options.seconds) for processes in (1, 2, 4, 8)]
             connects = measure_connects(folder, redis, options.idle)
             relays = [measure_relay(folder, redis, workers, options.events) for workers in (1, 2)]
-    constants = constants_of(fanouts, connects, relays)
+    constants = constants_of(fanouts, busy, connects, relays)
     report = Report("scale", {})
     report.add(**asdict(constants))
     report.add(**against_the_model(fanouts, constants))
-    report.add(failed_runs=sum(not one["ok"] for one in fanouts))
+    report.add(failed_runs=sum(not one["ok"] for one in [*fanouts, *busy]))
     report.details["parameters"] = vars(options)
-    report.details["fanout"], report.details["connects"], report.details["relay"] = fanouts, connects, relays
+    report.details |= {"fanout": fanouts, "busy": busy, "connects": connects, "relay": relays}
     steps = plan(constants)
     report.details["plan"] = [asdict(step) for step in steps]
     status = report.finish()
-    sys.stdout.write("\n" + table(steps) + "\n")
+    sys.stdout.write(f"\n{table(steps)}\n\n{order(constants)}\n")
     return status or int(report.figures["failed_runs"] > 0)
 
 

@@ -25,6 +25,7 @@ API_PODS: Final = 20
 API_POD_CONNECTIONS: Final = 20
 """DATABASE_POOL_SIZE + DATABASE_MAX_OVERFLOW there."""
 WORKER_CONNECTIONS: Final = 10
+FAR: Final = 20_000_000
 CONNECTIONS: Final = (1_000, 10_000, 100_000, 1_000_000)
 
 
@@ -44,8 +45,8 @@ class Constants:
     redis_connect_us: float
     worker_event_us: float
     postgres_event_us: float
-    api_request_us: float = 1250.0
-    """Mixed requests: the budget of `bench-api`, 800 per core second. Postgres works as long again."""
+    api_request_us: float = 1810.0
+    """Mixed requests of `bench-api`, seen on 2026-11-26: 553 for each second of processor time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,7 @@ def step(connections: int, cost: Constants, load: Workload) -> Step:
     redis = (redis + connects * cost.redis_connect_us) / 1e6
     relays = (events + broadcasts) * cost.worker_event_us / 1e6
     requests = load.requests * connections * cost.api_request_us / 1e6
+    # That Postgres works as long for a request as the api does is an assumption.
     postgres = (events + broadcasts) * cost.postgres_event_us / 1e6 + requests
     workers, api_pods = max(2, math.ceil(relays / BUSY)), max(2, math.ceil(requests / BUSY))
     found = Step(
@@ -160,12 +162,13 @@ def step(connections: int, cost: Constants, load: Workload) -> Step:
 
 def ceilings(found: Step) -> list[Ceiling]:
     """What each part can be before its kind of scaling ends, and what comes then."""
+    pooling = "smaller DATABASE_POOL_SIZE, then PgBouncer before the api"
     return [
         Ceiling("gateways", found.gateways, GATEWAY_PODS, "raise the gateway autoscaler's maxReplicas"),
         Ceiling("Redis", found.redis_cores, BUSY, "sharded pub/sub over several nodes (not built: see below)"),
         Ceiling("relays", found.workers, RELAYS, "more shards of the outbox (SHARDS, a migration)"),
         Ceiling("Postgres", found.postgres_cores, DATABASE_CORES * BUSY, "a larger node, then a replica for reads"),
-        Ceiling("connections to Postgres", found.database_connections, DATABASE_CONNECTIONS, "PgBouncer, session mode"),
+        Ceiling("connections to Postgres", found.database_connections, DATABASE_CONNECTIONS, pooling),
         Ceiling("api", found.api_pods, API_PODS, "raise the api autoscaler's maxReplicas"),
     ]
 
@@ -173,6 +176,32 @@ def ceilings(found: Step) -> list[Ceiling]:
 def plan(cost: Constants, load: Workload | None = None) -> list[Step]:
     """The steps from a thousand connections to a million."""
     return [step(connections, cost, load or Workload()) for connections in CONNECTIONS]
+
+
+def full_at(part: str, cost: Constants, load: Workload | None = None) -> int:
+    """From how many connections on (in thousands) a part needs more than its ceiling; `FAR` when that is further."""
+
+    def is_full(thousands: int) -> bool:
+        try:
+            found = step(thousands * 1000, cost, load or Workload())
+        except ValueError:  # every gateway is full of broadcasts: nothing works any more
+            return True
+        return next(one for one in found.ceilings if one.part == part).share > 1
+
+    low, high = 0, FAR // 1000
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_full(middle) else (middle, high)
+    return high * 1000
+
+
+def order(cost: Constants, load: Workload | None = None) -> str:
+    """What is full when, the first first, in Markdown."""
+    parts = {one.part: one for one in step(CONNECTIONS[-1], cost, load or Workload()).ceilings}
+    found = sorted((full_at(part, cost, load), part) for part in parts)
+    lines = ["| full at | part | what to switch on |", "|---:|---|---|"]
+    lines += [f"| {at:,} | {part} | {parts[part].remedy} |" for at, part in found]
+    return "\n".join(lines)
 
 
 def table(steps: Sequence[Step]) -> str:
@@ -188,13 +217,11 @@ def table(steps: Sequence[Step]) -> str:
         f" {one.postgres_cores:.2f} | {one.api_pods} | {one.database_connections} | {one.storm_seconds:.1f} s |"
         for one in steps
     ]
-    lines += ["", "| connections | nearest to its ceiling | what does not fit, in this order | what to switch on |"]
-    lines += ["|---:|---|---|---|"]
+    lines += ["", "| connections | nearest to its ceiling | what does not fit |", "|---:|---|---|"]
     for one in steps:
-        over = sorted((part for part in one.ceilings if part.share >= 1), key=lambda part: -part.share)
-        nearest = f"{one.bottleneck.part}, {one.bottleneck.share:.0%}"
+        over = sorted((part for part in one.ceilings if part.share > 1), key=lambda part: -part.share)
         lines.append(
-            f"| {one.connections:,} | {nearest} | {', '.join(f'{part.part} {part.share:.0%}' for part in over) or '-'}"
-            f" | {'; '.join(part.remedy for part in over) or 'nothing'} |"
+            f"| {one.connections:,} | {one.bottleneck.part}, {one.bottleneck.share:.0%}"
+            f" | {', '.join(f'{part.part} {part.share:.0%}' for part in over) or '-'} |"
         )
     return "\n".join(lines)

@@ -1,12 +1,14 @@
-"""The arithmetic of the scale plan, worked out by hand beside it."""
+"""The arithmetic of the scale plan, worked out by hand beside it, and the page that shows its result."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
 
 import pytest
 
-from tests.benchmarks.scale_model import Constants, Workload, line, step
+from tests.benchmarks.scale_model import CONNECTIONS, Constants, Workload, full_at, line, order, plan, step, table
+from tests.support.processes import REPOSITORY
 
 COST = Constants(
     gateway_event_us=100,
@@ -64,3 +66,22 @@ def test_broadcasts_that_fill_every_gateway_are_refused() -> None:
 def test_a_line_through_measured_points() -> None:
     assert line([(1, 12), (2, 14), (4, 18)]) == pytest.approx((10, 2))
     assert line([(1, 1), (2, 3)]) == (0, 2), "nothing costs less than nothing"
+
+
+def test_where_a_part_is_full() -> None:
+    # 20 requests and 1,250 us for a thousand connections: half of sixteen cores, less 1 ms of events, after 308.
+    quiet = replace(LOAD, broadcasts=0)
+    assert pytest.approx(307.7, abs=0.1) == 8 / (0.02 * 1000 * 1250e-6 + 0.01 * 1000 * 100e-6)
+    assert full_at("Postgres", COST, quiet) == 308_000
+    assert full_at("gateways", COST, quiet) == 1_001_000
+
+
+def test_the_page_shows_what_follows_from_the_constants_it_shows() -> None:
+    page = (REPOSITORY / "docs" / "scale.md").read_text(encoding="utf-8")
+    shown = dict(re.findall(r"^\| `(\w+)` \| ([\d.,]+) \|", page, re.MULTILINE))
+    assert set(shown) == {one.name for one in fields(Constants)}
+    constants = Constants(**{name: float(value.replace(",", "")) for name, value in shown.items()})
+    steps = plan(constants)
+    assert [one.connections for one in steps] == list(CONNECTIONS)
+    assert table(steps) in page
+    assert order(constants) in page
