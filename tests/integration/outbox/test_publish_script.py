@@ -18,6 +18,7 @@ from sharedjox_contracts.redis_layout import (
     PUBLISH_SCRIPT,
     REFRESH_SHARE,
     REPEAT_WINDOW,
+    SHARDED_PUBLISH_SCRIPT,
     HistoryLimits,
     last_key,
     live_topic,
@@ -300,3 +301,30 @@ async def test_trimming_is_exact_whenever_events_come(
             assert {key.decode()[2:] for key in meta if key.startswith(b"i:")} == set(expected)
     finally:
         await client.aclose()
+
+
+async def test_the_sharded_script_announces_to_sharded_subscribers_alone(redis: Redis) -> None:
+    """Real SPUBLISH and SSUBSCRIBE on one node; over several nodes it has not run."""
+    plain, sharded = redis.pubsub(), redis.pubsub()
+    await plain.subscribe(live_topic(APP, CHANNEL))
+    await plain.get_message(timeout=5)
+    await sharded.execute_command("SSUBSCRIBE", live_topic(APP, CHANNEL))
+    await sharded.parse_response()
+    arguments = publish_arguments(
+        event_id="e1",
+        opened_frame=opened("e1"),
+        header=Header(event="wallet.updated", event_id="e1"),
+        candidate_epoch="epoch-one",
+        now_ms=NOW,
+        limits=FOREVER,
+    )
+    assert await run_script(redis, SHARDED_PUBLISH_SCRIPT, CHANNEL, arguments) == [1, b"epoch-one", 1]
+    kind, topic, message = await sharded.parse_response()
+    assert (kind, topic.decode()) == (b"smessage", live_topic(APP, CHANNEL))
+    assert decode_publication(message).offset == 1
+    assert await publish(redis, "e2") == (True, "epoch-one", 2)
+    heard = await plain.get_message(timeout=5)
+    assert heard is not None
+    assert decode_publication(heard["data"]).offset == 2, "the first announcement was not for plain subscribers"
+    for subscription in (plain, sharded):
+        await subscription.aclose()  # type: ignore[no-untyped-call]
