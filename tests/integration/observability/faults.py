@@ -11,6 +11,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -242,6 +243,26 @@ async def busy_gateway(stack: Stack) -> AsyncIterator[None]:
     async with meanwhile(ask_and_listen, pace=0):
         yield
     writer.close()
+
+
+def apps_file(folder: Path, *, spelling: str = "secret") -> dict[str, str]:
+    """Write a list of applications with the one that there is anyway; returns the setting that names it."""
+    app = APP.config()
+    app[spelling] = app.pop("secret")
+    file = folder / "apps.json"
+    file.write_text(json.dumps([app]), encoding="utf-8")
+    return {"APPS_FILE": str(file)}
+
+
+@contextlib.asynccontextmanager
+async def broken_apps_file(stack: Stack) -> AsyncIterator[None]:
+    """Somebody saves the list of applications with a mistake in it."""
+    folder = Path(stack.env["APPS_FILE"]).parent
+    apps_file(folder, spelling="sercet")
+    try:
+        yield
+    finally:
+        apps_file(folder)
 
 
 # --- Redis ------------------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ HEALTHY = {
     f'sharedjox_gateway_connections_refused_total{{code="4001", {GATEWAY}}}': "0+600x30",
     f"sharedjox_gateway_slow_closes_total{{{GATEWAY}}}": "0+1x30",
     f"sharedjox_gateway_sent_away_total{{{GATEWAY}}}": "40x30",
+    f"sharedjox_gateway_apps_file_refused{{{GATEWAY}}}": "0x30",
     'sharedjox_http_requests_total{status="200"}': "0+6000x30",
     'sharedjox_http_requests_total{status="404"}': "0+600x30",
     'sharedjox_http_request_seconds_bucket{route="/api/jobs", le="0.5"}': "0+6000x30",
@@ -75,6 +76,10 @@ FAULTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "Redis forgot who may what": (
         {f"sharedjox_gateway_sent_away_total{{{GATEWAY}}}": "40x25 400x5"},
         {"SocketsSentAway"},
+    ),
+    "the list of applications has a mistake": (
+        {f"sharedjox_gateway_apps_file_refused{{{GATEWAY}}}": "0x10 1x20"},
+        {"AppsFileRefused"},
     ),
     "a gateway is gone": (
         {'up{job="gateway", instance="g2"}': "1x10 0x20"},

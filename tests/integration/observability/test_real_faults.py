@@ -28,6 +28,7 @@ RAISED: dict[Fault, set[str]] = {
     faults.no_room: {"GatewayFull", "ConnectionsRefused"},
     faults.slow_readers: {"SlowConsumers"},
     faults.busy_gateway: {"GatewaySaturated"},
+    faults.broken_apps_file: {"AppsFileRefused"},
     faults.redis_away: {"OutboxStuck", "DoorbellFailing", "GatewayWithoutRedis"},
     faults.empty_redis: {"HistoryRepaired", "SocketsSentAway", "RecoveriesLost"},
 }
@@ -35,7 +36,8 @@ RAISED: dict[Fault, set[str]] = {
 
 @pytest.fixture(scope="module")
 def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with running_stack(tmp_path_factory.mktemp("stack"), extra_env=faults.SETTINGS) as stack:
+    folder = tmp_path_factory.mktemp("stack")
+    with running_stack(folder, extra_env=faults.SETTINGS | faults.apps_file(folder)) as stack:
         yield stack
 
 
