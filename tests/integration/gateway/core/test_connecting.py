@@ -91,9 +91,9 @@ async def test_a_path_prefix_is_allowed(gateway: GatewayNode) -> None:
 @pytest.mark.parametrize(
     ("request_text", "status"),
     [
-        ("GET /app/sharedjox HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", b"426"),
+        ("GET /app/sharedjox HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", b"426"),
         (
-            "GET /app/sharedjox HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "GET /app/sharedjox HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x\r\n\r\n",
             b"400",
         ),

@@ -216,6 +216,35 @@ async def test_a_client_that_has_sent_all_still_gets_its_answer(node: GatewayNod
     assert await connection.ended() == b""
 
 
+@pytest.mark.parametrize("line", [b"PUT /nowhere", f"POST /pusher/app/{APP.key}/1/abcdefgh/xhr".encode()])
+async def test_who_leaves_in_the_middle_of_a_body_is_no_failure_of_ours(
+    node: GatewayNode, connect: Connect, line: bytes
+) -> None:
+    before = len(node.service.log_text)
+    connection = await connect(node)
+    await connection.send(line + b" HTTP/1.1\r\nHost: gateway\r\nContent-Length: 500\r\n\r\nbeginning")
+    connection.writer.write_eof()
+    await connection.ended()
+    assert (await trigger(node, "wire", "e")).status == 200
+    assert "ClientDisconnect" not in node.service.log_text[before:]
+
+
+async def test_a_body_for_another_process_is_not_taken_whole_when_it_is_too_large(
+    nodes: list[GatewayNode], connect: Connect
+) -> None:
+    def request(kind: str, length: int) -> bytes:
+        path = f"/pusher/app/{APP.key}/1/elsewhere/{kind}?protocol=7"
+        return f"POST {path} HTTP/1.1\r\nHost: gateway\r\nContent-Length: {length}\r\n\r\n".encode()
+
+    receiving = await connect(nodes[0])
+    await receiving.send(request("xhr_streaming", 0))
+    await receiving.reader.readuntil(b"connection_established")
+    sending = await connect(nodes[1])
+    await sending.send(request("xhr_send", 1 << 40))
+    await sending.send(b"x" * 300_000)  # over four times MAX_MESSAGE_BYTES, and far from whole
+    assert (await sending.answer()).status == 413
+
+
 async def test_the_target_may_be_absolute(node: GatewayNode, connect: Connect) -> None:
     request = event_request().replace(b"POST /apps", b"POST http://gateway:80/apps")
     connection = await connect(node)

@@ -11,6 +11,7 @@ from sharedjox_gateway.protocol.close_codes import PusherError
 from sharedjox_gateway.protocol.handshake import (
     BadHandshakeError,
     check_protocol,
+    error_response,
     is_upgrade,
     origin_is_allowed,
     parse_upgrade,
@@ -42,6 +43,21 @@ def head(target: bytes = b"/app/key?protocol=7", *extra: bytes, version: bytes =
         (head(b"/app/key HTTP/1.1 extra"), 400),
         (head(b"/app/key", b"no colon here"), 400),
         (head(b"/app/key", b"Bad Name : x"), 400),
+        (head(b"/app/key", b"X-\xff: x"), 400),
+        (head(b"/app/key", b"X: a\x00b"), 400),
+        (head(b"/app/k\xffey"), 400),
+        (head(b"/app/k\x7fey"), 400),
+        (head(b"/app/key", b"Host: other"), 400),
+        (head().replace(b"Host: localhost\r\n", b""), 400),
+        (head().replace(b"Upgrade: websocket", b"Upgrade: websocket2"), 426),
+        (head().replace(b"Upgrade: websocket", b"Upgrade: h2c"), 426),
+        (head().replace(b"Upgrade: websocket", b"Upgrade: websocket, b@d"), 400),
+        (head().replace(b"keep-alive, Upgrade", b"upgraded"), 400),
+        (head(b"/app/key", b"Sec-WebSocket-Key: " + KEY), 400),
+        (head(b"/app/key", b"Sec-WebSocket-Version: 13"), 426),
+        (head(b"/app/key", b"Origin: https://a.test", b"Origin: https://b.test"), 400),
+        (head(b"/app/key", b"Content-Length: 5"), 400),
+        (head(b"/app/key", b"Transfer-Encoding: chunked"), 400),
     ],
 )
 def test_bad_handshake_gets_an_http_status(request_head: bytes, status: int) -> None:
@@ -57,6 +73,9 @@ def test_bad_handshake_gets_an_http_status(request_head: bytes, status: int) -> 
         (b"/app/key/", "key"),
         (b"/some/prefix/app/key?protocol=7", "key"),
         (b"/app/a%20b", "a b"),
+        (b"http://localhost:8080/app/key?protocol=7", "key"),
+        (b"http://localhost", None),
+        (b"*", None),
         (b"/app/", None),
         (b"/", None),
         (b"/application/key", None),
@@ -88,7 +107,36 @@ def test_no_head_crashes_the_parser(noise: bytes) -> None:
 def test_an_ordinary_request_is_no_upgrade() -> None:
     assert not is_upgrade(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
     assert not is_upgrade(b"POST /app/x HTTP/1.1\r\nUpgrade: websocket\r\n\r\n")
+    assert not is_upgrade(b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nX: websocket\r\n\r\n")
     assert is_upgrade(b"GET / HTTP/1.1\r\nUPGRADE: WebSocket\r\n\r\n")
+    assert is_upgrade(b"GET / HTTP/1.1\r\nUpgrade:websocket\r\n\r\n")
+    assert is_upgrade(b"GET / HTTP/1.1\r\nUpgrade: h2c, websocket\r\n\r\n")
+
+
+def test_a_length_of_nothing_is_no_body() -> None:
+    assert parse_upgrade(head(b"/app/key", b"Content-Length: 0")).app_key == "key"
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        b"WebSocket",
+        b"h2c, websocket",
+        b"websocket,h2c/2",
+        b"h2c\r\nUpgrade: websocket",
+        b"websocket\r\nContent-Length: 0",
+    ],
+)
+def test_websocket_may_be_one_of_several_offers(offer: bytes) -> None:
+    request_head = head().replace(b"Upgrade: websocket", b"Upgrade: " + offer)
+    assert is_upgrade(request_head)
+    assert parse_upgrade(request_head).app_key == "key"
+
+
+def test_who_is_told_to_upgrade_is_told_to_what() -> None:
+    answer = error_response(426, "Sec-WebSocket-Version: 13 expected")
+    assert b"\r\nUpgrade: websocket\r\n" in answer
+    assert b"\r\nSec-WebSocket-Version: 13\r\n" in answer
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,9 @@ class _XhrRequests:
         if session is None:
             passed = await self._pass_on(request, name) if name else None
             return passed or Response("unknown session\n", status_code=404, headers=_cors(request))
-        body = await _body(request, self._gateway.max_message_bytes * 4)
+        body = await self._body(request)
         if body is None:
-            return Response("body too large\n", status_code=413, headers=_cors(request))
+            return _too_large(request)
         try:
             session.sent(body)
         except BadSendError as error:
@@ -119,12 +119,15 @@ class _XhrRequests:
         owner = await self._gateway.xhr.owner(name)
         if owner is None:
             return None
+        body = await self._body(request)
+        if body is None:
+            return _too_large(request)
         headers = {key: value for key, value in request.headers.items() if key in ("origin", "content-type")}
         passed = self._forward.build_request(
             "POST",
             f"{owner}{request.url.path}?{request.url.query}",
             headers=headers | {_FORWARDED: "1"},
-            content=await request.body(),
+            content=body,
         )
         try:
             answer = await self._forward.send(passed, stream=True)
@@ -136,6 +139,15 @@ class _XhrRequests:
             status_code=answer.status_code,
             headers={key: value for key, value in answer.headers.items() if key in kept} | {"x-accel-buffering": "no"},
         )
+
+    async def _body(self, request: Request) -> bytes | None:
+        """The body, or None when it is larger than any that could be meant; the rest of it is not taken then."""
+        limit, body = self._gateway.max_message_bytes * 4, b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                return None
+        return body
 
 
 async def _relay(answer: httpx.Response) -> AsyncIterator[bytes]:
@@ -154,13 +166,8 @@ def _name(request: Request) -> str | None:
     return f"{parts['key'][:100]}/{session}" if _SESSION.fullmatch(session) else None
 
 
-async def _body(request: Request, limit: int) -> bytes | None:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            return None
-    return body
+def _too_large(request: Request) -> Response:
+    return Response("body too large\n", status_code=413, headers=_cors(request))
 
 
 def _cors(request: Request) -> dict[str, str]:

@@ -20,6 +20,12 @@ MAX_HEAD_BYTES: Final = 16 * 1024
 SUPPORTED_PROTOCOLS: Final = (5, 6, 7)
 # Any prefix may stand before /app/: apps configure `wsPath`.
 _APP_PATH = re.compile(r"(?:/[^?]*)?/app/(?P<key>[^/?]+)/?")
+_REQUEST_LINE: Final = re.compile(rb"GET ([\x21-\x7e]+) HTTP/1\.1")
+# RFC 9110 section 5.6.2: what names of headers and of protocols are made of.
+_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_HEADER: Final = re.compile(rb"(%s):[ \t]*([\t\x20-\x7e\x80-\xff]*)" % _TOKEN)
+_ELEMENT: Final = re.compile(rb"%s(?:/%s)?" % (_TOKEN, _TOKEN))
+_OFFER: Final = re.compile(rb"\r\nupgrade:[^\r\n]*websocket", re.IGNORECASE)
 
 
 class UpgradeRequest(Struct, frozen=True, gc=False):
@@ -44,25 +50,20 @@ class BadHandshakeError(Exception):
 
 
 def is_upgrade(head: bytes) -> bool:
-    """Whether a request head asks for a WebSocket (cheap, case-insensitive)."""
-    return head.startswith(b"GET ") and b"\r\nupgrade: websocket" in head.lower()
+    """Whether a request head asks for a WebSocket, among other protocols it may offer (cheap, case-insensitive)."""
+    return head.startswith(b"GET ") and (b"\r\nUpgrade: websocket\r\n" in head or _OFFER.search(head) is not None)
 
 
 def parse_upgrade(head: bytes) -> UpgradeRequest:
     """Read a request head up to and including its blank line. Raises: BadHandshakeError."""
     request_line, _, header_block = head.partition(b"\r\n")
-    parts = request_line.split(b" ")
-    if len(parts) != 3 or parts[2] != b"HTTP/1.1":
+    requested = _REQUEST_LINE.fullmatch(request_line)
+    if requested is None:
         raise BadHandshakeError(400, "bad request line")
     headers = _parse_headers(header_block)
-    if b"upgrade" not in headers.get(b"connection", b"").lower():
-        raise BadHandshakeError(400, "Connection: upgrade expected")
-    if headers.get(b"sec-websocket-version") != b"13":
-        raise BadHandshakeError(426, "Sec-WebSocket-Version: 13 expected")
     key = headers.get(b"sec-websocket-key", b"")
-    if not is_valid_key(key):
-        raise BadHandshakeError(400, "bad Sec-WebSocket-Key")
-    app_key, protocol, version, client = _parse_target(parts[1])
+    _check_headers(headers, key)
+    app_key, protocol, version, client = _parse_target(requested[1])
     return UpgradeRequest(
         app_key=app_key,
         protocol=protocol,
@@ -77,7 +78,9 @@ def parse_upgrade(head: bytes) -> UpgradeRequest:
 @lru_cache(maxsize=256)
 def _parse_target(target: bytes) -> tuple[str | None, str | None, str | None, str]:
     """App key, protocol, version and client of a request target. All clients of an app send the same few targets."""
-    path, _, query = target.decode("latin-1").partition("?")
+    path, _, query = target.decode("ascii").partition("?")
+    if not path.startswith("/"):  # the absolute form, which proxies may send
+        path = "/" + path.partition("://")[2].partition("/")[2]
     found = _APP_PATH.fullmatch(path)
     parameters = dict(parse_qsl(query, keep_blank_values=True, encoding="utf-8", errors="replace"))
     app_key = unquote(found["key"]) if found else None
@@ -93,13 +96,43 @@ def _parse_headers(block: bytes) -> dict[bytes, bytes]:
     for line in block.split(b"\r\n"):
         if not line:
             continue
-        name, colon, value = line.partition(b":")
-        if not colon or not name or name != name.strip():
+        header = _HEADER.fullmatch(line)
+        if header is None:
             raise BadHandshakeError(400, "bad header line")
-        lowered = name.lower()
-        value = value.strip()
-        headers[lowered] = headers[lowered] + b", " + value if lowered in headers else value
+        name, value = header[1].lower(), header[2].rstrip(b" \t")
+        headers[name] = headers[name] + b", " + value if name in headers else value
     return headers
+
+
+def _check_headers(headers: dict[bytes, bytes], key: bytes) -> None:
+    """RFC 6455 section 4.2.1, in its order. A header that may be there once and came twice has a comma in it now."""
+    host = headers.get(b"host")
+    if host is None or b"," in host:
+        raise BadHandshakeError(400, "one Host expected")
+    if not _has_element(headers, b"upgrade", b"websocket"):
+        raise BadHandshakeError(426, "Upgrade: websocket expected")
+    if not _has_element(headers, b"connection", b"upgrade"):
+        raise BadHandshakeError(400, "Connection: upgrade expected")
+    if headers.get(b"sec-websocket-version") != b"13":
+        raise BadHandshakeError(426, "Sec-WebSocket-Version: 13 expected")
+    if not is_valid_key(key):
+        raise BadHandshakeError(400, "bad Sec-WebSocket-Key")
+    if b"," in headers.get(b"origin", b""):
+        raise BadHandshakeError(400, "more than one Origin")
+    # Behind the head of a WebSocket come frames; where a proxy sees a body, the two would not agree where they begin.
+    if set(headers.get(b"content-length", b"0").split(b", ")) != {b"0"} or b"transfer-encoding" in headers:
+        raise BadHandshakeError(400, "a handshake has no body")
+
+
+def _has_element(headers: dict[bytes, bytes], name: bytes, wanted: bytes) -> bool:
+    """Whether a header that is a list has this element. Raises: BadHandshakeError when it is no list of tokens."""
+    value = headers.get(name, b"").lower()
+    if value == wanted:
+        return True
+    elements = [element for part in value.split(b",") if (element := part.strip(b" \t"))]
+    if not all(_ELEMENT.fullmatch(element) for element in elements):
+        raise BadHandshakeError(400, f"bad {name.decode().capitalize()}")
+    return wanted in elements
 
 
 def accept_response(accept: bytes) -> bytes:
@@ -113,7 +146,7 @@ def accept_response(accept: bytes) -> bytes:
 def error_response(status: int, reason: str) -> bytes:
     """A complete HTTP error answer that closes the connection."""
     body = reason.encode()
-    extra = b"Sec-WebSocket-Version: 13\r\n" if status == 426 else b""
+    extra = b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" if status == 426 else b""
     head = b"HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\n" % (status, body)
     return b"%sContent-Length: %d\r\n%sConnection: close\r\n\r\n%s" % (head, len(body), extra, body)
 
