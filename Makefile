@@ -162,6 +162,14 @@ soak: install-all
 	$(BIN)/python -m tests.faults.soak $(FAULT_ARGS)
 endif
 
+ifneq ($(wildcard tests/fuzz/.),)
+FUZZ_ARGS ?=
+OPTIONAL_HELP += 'fuzz:Over 100,000 malformed handshakes and frames against a gateway that others use'
+.PHONY: fuzz
+fuzz: install
+	$(BIN)/python -m tests.fuzz.live $(FUZZ_ARGS)
+endif
+
 ifneq ($(wildcard tests/compose/.),)
 OPTIONAL_HELP += 'test-compose:The integration tests against the compose stack'
 .PHONY: test-compose

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,11 +69,18 @@ class GatewayNode:
 
     async def metric(self, name: str) -> float:
         """The present value of a metric without labels, e.g. `sharedjox_gateway_connections`."""
+        return (await self.metrics(name))[name]
+
+    async def metrics(self, *names: str) -> dict[str, float]:
+        """The values of several metrics without labels, of one moment."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n")
         text = (await reader.read()).decode()
         writer.close()
-        return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"{name} "))
+        found = (line.split() for line in text.splitlines() if line.startswith(tuple(f"{name} " for name in names)))
+        values = {name: float(value) for name, value in found}
+        assert values.keys() == set(names), f"no such metrics: {set(names) - values.keys()}"
+        return values
 
 
 def gateway_node(folder: Path, name: str, redis_url: str, env: Mapping[str, str] | None = None) -> GatewayNode:
@@ -141,6 +148,8 @@ class PusherClient:
     socket: ClientConnection
     frames: list[Frame] = field(default_factory=list)
     socket_id: str = ""
+    take: Callable[[Frame], bool] | None = None
+    """Looks at each frame as it arrives; those it answers True for are kept out of `frames`."""
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _reader: asyncio.Task[None] | None = None
 
@@ -154,8 +163,10 @@ class PusherClient:
         with contextlib.suppress(ConnectionClosed):
             async for text in self.socket:
                 assert isinstance(text, str)
-                self.frames.append(_parse(text))
-                self._arrived.set()
+                frame = _parse(text)
+                if self.take is None or not self.take(frame):
+                    self.frames.append(frame)
+                    self._arrived.set()
         self._arrived.set()
 
     # --- saying -----------------------------------------------------------------------------------------------------

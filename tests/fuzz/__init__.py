@@ -1,0 +1,1 @@
+"""Malformed input against a running gateway, judged by other implementations. `python -m tests.fuzz.live`."""
