@@ -165,7 +165,8 @@ function UserMenu(): JSX.Element | null {
     await logOut();
   };
   return (
-    <Menu position="bottom-end" withinPortal>
+    // Inside the header, which is a landmark, and with nothing but the items to focus: screen readers count what is there.
+    <Menu position="bottom-end" withinPortal={false} withInitialFocusPlaceholder={false}>
       <Menu.Target>
         <UnstyledButton data-testid="user-menu">
           <Avatar name={user.name} color="initials" radius="xl" />

@@ -15,6 +15,12 @@ export const theme = createTheme({
   components: {
     Badge: { defaultProps: { variant: "light", tt: "none", fw: 600 } },
     Card: { defaultProps: { withBorder: true, padding: "md" } },
+    Notification: {
+      defaultProps: {
+        closeButtonProps: { "aria-label": "Close" },
+        styles: { description: { color: "var(--mantine-color-dimmed)" } },
+      },
+    },
   },
 });
 
@@ -32,7 +38,7 @@ export const variables: CSSVariablesResolver = (theme) => ({
     "--mantine-color-placeholder": theme.colors.gray[6],
     "--mantine-color-body": "#f8f9fb",
     "--mantine-color-default": "#ffffff",
-    ...lightVariant(theme, 9, 0.25),
+    ...lightVariant(theme, 9, 0.3),
   },
   dark: {
     "--mantine-color-dimmed": theme.colors.dark[1],
