@@ -149,7 +149,7 @@ OPTIONAL_HELP += 'test-avalanche:Five thousand clients lose their connections at
 test-avalanche: install-all
 	$(BIN)/python -m tests.faults.avalanche $(FAULT_ARGS)
 
-OPTIONAL_HELP += 'test-stuck:A thousand readers hang; memory stays flat, the others notice nothing'
+OPTIONAL_HELP += 'test-stuck:A thousand readers hang; memory stays flat, the others get everything'
 .PHONY: test-stuck
 test-stuck: install-all
 	$(BIN)/python -m tests.faults.stuck $(FAULT_ARGS)

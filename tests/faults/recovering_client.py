@@ -130,7 +130,8 @@ class RecoveringClient:
         self._dice = dice
         self._retry_seconds = retry_seconds
         self._silence_seconds = silence_seconds
-        self._receive_bytes = receive_bytes
+        self.receive_bytes = receive_bytes
+        """For the next connection; see `open_link`."""
         self._joined: set[str] = set()
         self._established: asyncio.Future[str] | None = None
         self._link: Link | None = None
@@ -186,7 +187,7 @@ class RecoveringClient:
         """One connection, from connecting to its end."""
         loop = asyncio.get_running_loop()
         self._established = loop.create_future()
-        opening = open_link(self._port(), PATH, self._take, receive_bytes=self._receive_bytes)
+        opening = open_link(self._port(), PATH, self._take, receive_bytes=self.receive_bytes)
         link = await asyncio.wait_for(opening, _CONNECT_SECONDS)
         self._link = link
         try:

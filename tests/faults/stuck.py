@@ -1,10 +1,10 @@
-"""A thousand readers that hang: the gateway's memory stays flat, each is closed alone, the others notice nothing.
+"""A thousand readers that hang: the gateway's memory stays flat, each is closed alone, the others get everything.
 
-    python -m tests.faults.stuck [--stuck 1000] [--healthy 50] [--rate 40] [--kilobytes 16] [--seed N]
+    python -m tests.faults.stuck [--stuck 1000] [--healthy 50] [--rate 20] [--kilobytes 16] [--seed N]
 
-All are on one channel, which goes on at its rate. The stuck ones stop reading, with small receive buffers, so that what
-is sent waits in the gateway and not in the kernel. It closes each with 4100 when its buffer is full, and drops it after
-the grace; then they notice, come back and recover what they missed. The gateway has its default limits.
+All are on one channel, which goes on all the time. The stuck ones stop reading, with small receive buffers, so that
+what is sent waits in the gateway and not in the kernel. It closes each with 4100 when its buffer is full, and drops it
+after the grace; then they notice, come back and recover what they missed. The gateway has its default limits.
 """
 
 from __future__ import annotations
@@ -41,8 +41,12 @@ MOST_EVENTS = 900
 """As many as history keeps, and some to spare: who was stuck recovers all of them."""
 DEADLINE_SECONDS = 60
 SAMPLE_SECONDS = 0.1
+ASK_SECONDS = 0.5
+"""Between two looks at the gateway's metrics, which walk over all of its connections."""
 SMALL_RECEIVE_BYTES = 4096
-BEFORE = 20
+CALM = 10
+"""The channel is so many times slower while all read: a thousand readers in one process of Python."""
+BEFORE = 5
 """Events that everybody reads before some begin to hang."""
 
 
@@ -95,6 +99,8 @@ class Firehose:
         self._node = node
         self._publisher = Publisher(redis)
         self._rate = rate
+        self._pause = CALM / rate
+        self._is_over = False
         self._padding = "x" * (1024 * kilobytes)
         self._published: list[str] = []
         self._published_at: dict[str, float] = {}
@@ -102,7 +108,6 @@ class Firehose:
         dice = random.Random(seed)
         self._stuck = [self._client(dice, SMALL_RECEIVE_BYTES) for _ in range(stuck)]
         self._healthy = [self._client(dice, None) for _ in range(healthy)]
-        self._healthy[0].on_event = self._measure
 
     def _client(self, dice: random.Random, receive_bytes: int | None) -> RecoveringClient:
         return RecoveringClient(
@@ -128,7 +133,8 @@ class Firehose:
                 await self._has_everything(everybody, at_least=BEFORE)
                 outcome.rss_before = outcome.rss_peak = self._rss()
                 await self._let_them_hang()
-                publishing.cancel()
+                self._is_over = True
+                await publishing
                 await self._has_everything(everybody)
                 outcome.rss_end = self._rss()
             finally:
@@ -141,14 +147,16 @@ class Firehose:
         return outcome
 
     async def _let_them_hang(self) -> None:
-        self._outcome.latencies.clear()
         for client in self._stuck:
             client.stop_reading()
+        self._pause, self._healthy[0].on_event = 1 / self._rate, self._measure
         await eventually(self._all_closed, DEADLINE_SECONDS, what="the gateway has dropped all that hang")
+        self._pause, self._healthy[0].on_event = CALM / self._rate, None
         self._outcome.rss_closed = self._rss()
         self._outcome.closed_slow = await self._node.metric("sharedjox_gateway_slow_closes_total")
         self._outcome.gap_events = len(self._published) - min(len(one.seen[CHANNEL].known) for one in self._stuck)
         for client in self._stuck:
+            client.receive_bytes = None
             client.cut()  # they notice
         await eventually(
             lambda: all(one.connects > 1 and one.is_ready for one in self._stuck),
@@ -157,12 +165,12 @@ class Firehose:
         )
 
     async def _publish(self) -> None:
-        while len(self._published) < MOST_EVENTS:
+        while not self._is_over and len(self._published) < MOST_EVENTS:
             identity = f"event-{len(self._published)}"
             self._published_at[identity] = time.monotonic()
             await self._publisher.publish(CHANNEL, {"padding": self._padding}, event_id=identity)
             self._published.append(identity)
-            await asyncio.sleep(1 / self._rate)
+            await asyncio.sleep(self._pause)
 
     async def _sample(self) -> None:
         while True:
@@ -173,6 +181,7 @@ class Firehose:
         return rss_kb(self._node.service.pid)
 
     async def _all_closed(self) -> bool:
+        await asyncio.sleep(ASK_SECONDS)
         return await self._node.metric("sharedjox_gateway_connections") == len(self._healthy) and (
             await self._node.metric("sharedjox_gateway_slow_closes_total") >= len(self._stuck)
         )
@@ -207,7 +216,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stuck", type=int, default=1000)
     parser.add_argument("--healthy", type=int, default=50)
-    parser.add_argument("--rate", type=float, default=40, help="events a second")
+    parser.add_argument("--rate", type=float, default=20, help="events a second while some hang")
     parser.add_argument("--kilobytes", type=int, default=16, help="size of an event")
     parser.add_argument("--seed", type=int, default=20261126)
     options = vars(parser.parse_args())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tests.faults.avalanche import run_avalanche
 from tests.faults.chaos import run_chaos
 from tests.faults.jitter import run_jitter
 from tests.faults.rolling import run_rolling
@@ -33,3 +34,10 @@ async def test_a_rolling_restart_loses_nothing_and_everybody_is_back(tmp_path: P
     assert outcome.never_moved == 0
     assert outcome.settled.verdict.events > 0, "the load went on between the restarts"
     assert len(outcome.away_seconds) >= 30
+
+
+async def test_an_avalanche_is_recovered_with_few_reads_of_history(tmp_path: Path, redis_url: str) -> None:
+    outcome = await run_avalanche(tmp_path, redis_url, seed=SEED, clients=300, gateways=2, missed=5)
+    assert outcome.verdict.problems == []
+    assert (outcome.verdict.told_lost, outcome.verdict.reconnects) == (0, 300)
+    assert outcome.commands["exec"] <= 3 * outcome.places, "not one for each of 600 subscriptions"
