@@ -6,8 +6,10 @@ import sys
 from enum import Enum
 from typing import NoReturn, TypeVar
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from .redis_address import parse_redis_url
 
 
 class AppEnvironment(Enum):
@@ -34,7 +36,16 @@ class ServiceSettings(BaseSettings):
     log_format: str = "auto"
     """`json`, `console`, or `auto`: console on a terminal, JSON elsewhere."""
     redis_url: str = "redis://127.0.0.1:6379/0"
+    """An address, or redis+sentinel://user:password@host:port,host:port/name-of-the-master/database: the Sentinels are
+    asked which node takes writes, after a failover again (rediss+sentinel: TLS to that node). make up starts an
+    embedded Redis unless this is set."""
     otel_exporter_otlp_endpoint: str | None = None
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis_url(cls, value: str) -> str:
+        parse_redis_url(value)
+        return value
 
 
 _Settings = TypeVar("_Settings", bound=BaseSettings)

@@ -14,9 +14,9 @@ from typing import Final
 
 from arq.connections import ArqRedis
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 from sharedjox_kit.logs import get_logger
+from sharedjox_kit.redis import create_pool
 from sharedjox_kit.tasks import QUEUE_NAME, RELAY_TASK, WAKE_TOPIC, deserialize_task, serialize_task
 
 _log = get_logger(__name__)
@@ -33,7 +33,7 @@ CLOSE_SECONDS: Final = 2.0
 
 def create_arq(redis_url: str) -> ArqRedis:
     """An arq client that connects on first use, so that the api starts while Redis is away."""
-    pool = ConnectionPool.from_url(redis_url, socket_timeout=2.0, socket_connect_timeout=2.0, max_connections=8)
+    pool = create_pool(redis_url, socket_timeout=2.0, socket_connect_timeout=2.0, max_connections=8)
     return ArqRedis(
         pool,
         job_serializer=serialize_task,

@@ -16,11 +16,11 @@ from typing import Any, Final
 
 from arq.connections import ArqRedis
 from arq.worker import Worker
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from sharedjox_kit.logs import get_logger
-from sharedjox_kit.redis import RETRIED
+from sharedjox_kit.redis import RETRIED, create_pool
 from sharedjox_kit.tasks import QUEUE_NAME, WAKE_TOPIC, deserialize_task, serialize_task
 
 log = get_logger(__name__)
@@ -34,7 +34,7 @@ def create_task_queue(redis_url: str, *, retries: int) -> ArqRedis:
 
     OSError is among the retried errors: asyncio raises it itself when the port is closed, and arq would die of it.
     """
-    pool = ConnectionPool.from_url(
+    pool = create_pool(
         redis_url,
         socket_timeout=5.0,
         socket_connect_timeout=2.0,

@@ -9,13 +9,13 @@ from typing import Final
 from sharedjox_contracts.control import Close, Command, Drain, TerminateUser, Unsubscribe, UserState
 from sharedjox_contracts.count_layout import CONNECTIONS_FIELD
 from sharedjox_kit.logs import get_logger
+from sharedjox_kit.redis_address import parse_redis_url
 from sharedjox_kit.tracing import start_tracing
 
 from .apps import App, Apps
 from .apps_file import AppsFile
 from .broker.base import Broker
 from .broker.redis import RedisBroker
-from .broker.resp import parse_redis_url
 from .cache import CachedEvents, InTurn
 from .callers import Callers
 from .collector import Collector

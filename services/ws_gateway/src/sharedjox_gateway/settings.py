@@ -14,7 +14,6 @@ from sharedjox_contracts.webhooks import endpoints_from_urls
 from sharedjox_kit.environment import ServiceSettings, reject_sample_secret, split_secrets
 
 from .apps import App, Apps
-from .broker.resp import parse_redis_url
 from .protocol.client_address import TrustedProxies
 
 SAMPLE_SECRETS: Final = frozenset({"sharedjox-secret", "app-secret", "secret"})
@@ -98,7 +97,6 @@ class GatewaySettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        parse_redis_url(self.redis_url)
         self.history()
         TrustedProxies(self.trusted_proxies)
         if bool(self.tls_certificate) != bool(self.tls_key):

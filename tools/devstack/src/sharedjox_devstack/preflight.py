@@ -187,7 +187,9 @@ def require_database(url: str) -> None:
 
 
 def require_redis(url: str) -> None:
-    """Raises: DevstackError when no Redis answers at REDIS_URL."""
+    """Raises: DevstackError when no Redis answers at REDIS_URL. Behind Sentinels the services wait for one."""
+    if "+sentinel" in urlsplit(url).scheme:
+        return
     try:
         client = Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
         try:

@@ -28,12 +28,14 @@ from sharedjox_contracts.redis_layout import (
     seen_key,
 )
 from sharedjox_kit.logs import get_logger
+from sharedjox_kit.redis_address import RedisAddress
 
 from sharedjox_gateway.protocol.messages import Position
 
 from .base import BrokerListener, HistoryPage, Place
 from .durable import DurableEvent, DurablePublisher, PublishHandler
-from .resp import RedisAddress, Reply, RespConnection, connect
+from .resp import Reply, RespConnection, connect
+from .sentinel import check_is_master, find_master
 
 _log = get_logger(__name__)
 HISTORY_PAGE: Final = 1000
@@ -291,13 +293,16 @@ class RedisBroker:
 
     async def _connect(self) -> None:
         self._lost.clear()
-        self._commander = await connect(self._address, lambda _reply: None, self._lost.set)
+        address = await find_master(self._address)
+        self._commander = await connect(address, lambda _reply: None, self._lost.set)
+        if self._address.sentinels:
+            await check_is_master(self._commander)
         self._open_sha = (await self._commander.call("SCRIPT", "LOAD", OPEN_SCRIPT)).decode()
         known, self._run_id = self._run_id, await _run_id(self._commander)
         self.has_restarted = known != self._run_id or not known
         for listener in self.on_connected:
             listener()
-        subscriber = await connect(self._address, self._heard, self._lost.set)
+        subscriber = await connect(address, self._heard, self._lost.set)
         subscriber.listen()
         self._to_subscribe = []
         topics = [*self._control, *self._topics]

@@ -11,49 +11,13 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, cast
-from urllib.parse import unquote, urlsplit
 
 import hiredis
-from msgspec import Struct
+from sharedjox_kit.redis_address import RedisAddress
 
 Reply = Any
 ReplyHandler = Callable[[Reply], None]
 MAX_UNSENT_BYTES: Final = 64 * 1024 * 1024
-
-
-class RedisAddress(Struct, frozen=True):
-    """Where a Redis is and how to log in."""
-
-    host: str
-    port: int
-    path: str = ""
-    username: str = ""
-    password: str = ""
-    database: int = 0
-    use_tls: bool = False
-
-
-def parse_redis_url(url: str) -> RedisAddress:
-    """Read `redis://`, `rediss://` or `unix://`. Raises: ValueError with what is wrong."""
-    parts = urlsplit(url)
-    username, password = unquote(parts.username or ""), unquote(parts.password or "")
-    if parts.scheme == "unix":
-        return RedisAddress(host="", port=0, path=parts.path, username=username, password=password)
-    if parts.scheme not in ("redis", "rediss"):
-        msg = f"REDIS_URL must begin with redis://, rediss:// or unix://, not {parts.scheme!r}"
-        raise ValueError(msg)
-    database = parts.path.strip("/")
-    if database and not database.isdigit():
-        msg = f"REDIS_URL: database {database!r} is not a number"
-        raise ValueError(msg)
-    return RedisAddress(
-        host=parts.hostname or "127.0.0.1",
-        port=parts.port or 6379,
-        username=username,
-        password=password,
-        database=int(database or 0),
-        use_tls=parts.scheme == "rediss",
-    )
 
 
 class RespConnection(asyncio.Protocol):
