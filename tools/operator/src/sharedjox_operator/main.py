@@ -17,9 +17,9 @@ from sharedjox_kit.redis import create_redis
 from sharedjox_outbox.claims import RecordPool
 from sharedjox_outbox.postgres import create_relay_pool
 
-from . import connections, doctor, drain, parked, rotation
+from . import connections, doctor, drain, ledger, parked, rotation
 from .errors import OperatorError
-from .findings import Level
+from .findings import Finding, Level
 from .settings import OperatorSettings
 
 _EPILOG = "REDIS_URL, DATABASE_URL and REVERB_APP_ID say where the platform is, as for its services."
@@ -74,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     discarded = shelf.add_parser("discard", help="delete them for good; prints what they were")
     discarded.add_argument("id", nargs="+", type=int)
 
+    books = commands.add_parser("ledger", help="the books of all wallets").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    books.add_parser("check", help="read every entry and say whether they add up; status 1 when they do not")
+
     away = commands.add_parser("drain", help="empty one gateway and end it; its supervisor starts it again")
     away.add_argument("process", help="its id, or how that begins (sharedjox connections)")
     away.add_argument("--timeout", type=float, default=180, metavar="SECONDS")
@@ -99,9 +104,9 @@ def _rotate(options: argparse.Namespace) -> int:
 async def _run(options: argparse.Namespace) -> int:
     async with _platform(load_settings(OperatorSettings)) as platform:
         if options.command == "doctor":
-            findings = await doctor.examine(platform.pool, platform.redis)
-            _say("\n".join(map(str, findings)))
-            return int(any(one.level is Level.FAIL for one in findings))
+            return _report(await doctor.examine(platform.pool, platform.redis))
+        if options.command == "ledger":
+            return _report(await ledger.check_ledger(platform.pool))
         if options.command == "parked":
             _say(await _parked(platform, options))
         elif options.command == "drain":
@@ -111,6 +116,11 @@ async def _run(options: argparse.Namespace) -> int:
         else:
             _say(await connections.show_connections(platform.redis, [platform.app_id]))
     return 0
+
+
+def _report(findings: Sequence[Finding]) -> int:
+    _say("\n".join(map(str, findings)))
+    return int(any(one.level is Level.FAIL for one in findings))
 
 
 async def _parked(platform: Platform, options: argparse.Namespace) -> str:
