@@ -20,6 +20,7 @@ from .errors import (
     UnsupportedMediaTypeProblem,
     ValidationProblem,
 )
+from .links import add_links
 from .problems import PROBLEM_JSON, STATUS_OF_KIND, TYPE_PREFIX
 
 Responses = dict[int | str, dict[str, Any]]
@@ -176,6 +177,7 @@ def _build(app: FastAPI) -> dict[str, Any]:
             operation.setdefault("security", [{"bearer": []}])
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    add_links(document)
     document["components"]["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "An access token."}
     }
