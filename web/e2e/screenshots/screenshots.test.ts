@@ -102,7 +102,10 @@ describe("pictures", () => {
     await freelancer.page.getByTestId("statement").waitFor();
     await shoot(freelancer.page, "wallet");
     await goTo(freelancer.page, "/notifications");
-    await freelancer.page.getByTestId("notification").first().waitFor();
+    await freelancer.page.getByRole("switch", { name: "Job alerts" }).click();
+    await freelancer.page.getByRole("switch", { name: "Job alerts", checked: true, disabled: false }).waitFor();
+    await rest.postJob("Type the webhooks", ["typescript"]);
+    await freelancer.page.locator("[data-testid=notification][data-type='job.alert']").waitFor();
     await shoot(freelancer.page, "notifications");
   });
 

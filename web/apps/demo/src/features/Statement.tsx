@@ -1,4 +1,4 @@
-import { Badge, Button, Card, Stack, Table, Text, Title } from "@mantine/core";
+import { Anchor, Badge, Button, Card, Stack, Table, Text, Title } from "@mantine/core";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import type { JSX } from "react";
 import { Link } from "react-router";
@@ -69,9 +69,9 @@ function Line({ line }: { readonly line: StatementLine }): JSX.Element {
           {line.jobId !== null && (
             <>
               {" · "}
-              <Text component={Link} to={`/jobs/${line.jobId}`} inherit td="underline">
+              <Anchor component={Link} to={`/jobs/${line.jobId}`} size="xs" underline="always">
                 job {line.jobId}
-              </Text>
+              </Anchor>
             </>
           )}
         </Text>

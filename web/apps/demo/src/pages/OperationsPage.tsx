@@ -185,6 +185,10 @@ function LatencyChart({ events }: { readonly events: readonly EventFigures[] }):
           h={220}
           data={measured}
           dataKey="event"
+          // Lying bars: names of events are long, and beside each other some would be left out.
+          orientation="vertical"
+          gridAxis="x"
+          yAxisProps={{ width: 140, interval: 0 }}
           withLegend
           tickLine="none"
           barProps={STILL}
