@@ -112,9 +112,15 @@ describe("the main job", () => {
 
   it("cannot be seen by anybody after logging out: the session's socket is closed", async () => {
     const { page } = await logIn(browser, "operator");
+    const opened = page.waitForEvent("websocket", (socket) => socket.url().includes("/app/"));
+    await page.reload();
+    const ofSession = await opened;
+    await live(page);
+    expect(ofSession.isClosed()).toBe(false);
     await page.getByTestId("user-menu").click();
     await page.getByRole("menuitem", { name: "Log out" }).click();
     await page.getByRole("heading", { name: "SharedJox" }).waitFor();
+    await expect.poll(() => ofSession.isClosed()).toBe(true);
     await live(page);
     await page.getByRole("button", { name: "Log in as operator" }).click();
     await live(page);
