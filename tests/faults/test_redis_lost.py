@@ -51,6 +51,8 @@ async def under_load(stack: Stack, *, with_its_data: bool) -> Settled:
             for client in dice.sample(clients, k=CLIENTS // 4):
                 client.cut()
             await lose_redis(stack, load, with_its_data=with_its_data)
+            await eventually(lambda: audience.is_ready, 60, what="everybody is back")
+            await some_more(load)  # behind whatever was told: nobody may miss of this
             for client in dice.sample(clients, k=CLIENTS // 4):
                 client.cut()
         load.is_over = True

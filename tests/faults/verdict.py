@@ -13,7 +13,8 @@ from .recovering_client import RecoveringClient, Seen
 class Verdict:
     """Sums over clients and channels; only `events`, `deliveries`, `repeats` and `told_lost` may be more than 0.
 
-    `lost` are events that a client neither got nor was told to have missed; `told` those between two stretches.
+    `lost` are events that a client neither got nor was told to have missed; `told` those between two stretches. Order
+    is promised within a stretch: behind the telling of a loss, what Redis got again from the outbox may be older.
     """
 
     events: int = 0
@@ -61,7 +62,9 @@ def _add(verdict: Verdict, seen: Seen, places: dict[str, int]) -> None:
     verdict.deliveries += len(ids)
     verdict.leaked += len(ids) - len(known)
     verdict.doubled += len(ids) - len(set(ids))
-    verdict.out_of_order += sum(later < earlier for earlier, later in pairwise(known))
+    for stretch in seen.stretches:
+        in_order = [places[event] for event in stretch if event in places]
+        verdict.out_of_order += sum(later < earlier for earlier, later in pairwise(in_order))
     verdict.jumps += seen.jumps
     verdict.repeats += seen.repeats
     verdict.told_lost += seen.told_lost
@@ -72,7 +75,10 @@ def _add(verdict: Verdict, seen: Seen, places: dict[str, int]) -> None:
 
 
 def _told(seen: Seen, places: dict[str, int]) -> set[int]:
-    """Places between two stretches: a client was told that these may be missing. What is missing at the end is lost."""
+    """Places between two stretches, and behind the last one if nothing came since: the client was told of these.
+
+    What is missing at the end of a stretch in which something came is lost.
+    """
     told: set[int] = set()
     ended = -1
     for number, stretch in enumerate(seen.stretches):
@@ -81,14 +87,20 @@ def _told(seen: Seen, places: dict[str, int]) -> set[int]:
             if number:
                 told |= set(range(ended + 1, here[0]))
             ended = here[-1]
+    if len(seen.stretches) > 1 and not seen.stretches[-1]:
+        told |= set(range(ended + 1, len(places)))
     return told
 
 
 def has_all(client: RecoveringClient, committed: dict[str, list[str]]) -> bool:
-    """Whether it is on all its channels and has, or was told to have missed, as much as was committed."""
-    return client.is_ready and all(
-        len(seen.known) >= len(committed[channel]) or seen.told_lost for channel, seen in client.seen.items()
-    )
+    """Whether it is on all its channels and has all that was committed; where it was told of a loss, the newest."""
+    return client.is_ready and all(_has_all(seen, committed[channel]) for channel, seen in client.seen.items())
+
+
+def _has_all(seen: Seen, committed: Sequence[str]) -> bool:
+    if seen.told_lost:
+        return not seen.stretches[-1] or committed[-1] in seen.known
+    return len(seen.known) >= len(committed)
 
 
 def percentile_ms(seconds: Sequence[float], share: float) -> float:

@@ -309,6 +309,28 @@ async def test_a_redis_that_comes_back_empty_is_told_to_every_subscriber(
         await client.close()
 
 
+async def test_a_stock_client_that_an_empty_redis_has_forgotten_is_told(
+    tmp_path: Path, redis_server: EmbeddedRedis
+) -> None:
+    """Where it stood was only in Redis; it sends no position of its own. Nobody can tell it from a new one."""
+    channel, data = "private-stock", '{"client_id":"tab-1"}'
+    with running_gateways(tmp_path, redis_server.url, count=1) as (node,):
+        first = await open_pusher(node.port)
+        position = (await first.subscribe(channel, channel_data=data))["position"]
+        await first.abort()
+        redis_server.flush()
+        redis_server.stop()
+        redis_server.start()
+        witness = await open_pusher(node.port)
+        answer = await witness.subscribe(channel, channel_data=data)
+        assert answer["recovered"] is False
+        assert answer["position"]["epoch"] != position["epoch"]
+        other = await open_pusher(node.port)
+        assert "recovered" not in await other.subscribe(channel)
+        for client in (witness, other):
+            await client.close()
+
+
 async def test_many_connections_come_and_go_without_a_trace(tmp_path: Path, redis_url: str) -> None:
     with running_gateways(tmp_path, redis_url, count=1) as (node,):
 

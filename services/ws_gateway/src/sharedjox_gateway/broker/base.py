@@ -90,7 +90,11 @@ class Broker(Protocol):
         ...
 
     def load_position(self, app_id: str, channel: str, client_id: str, done: Callable[[Position | None], None]) -> None:
-        """Recall where a client was; `done` gets None when that is not known. An outage is waited out."""
+        """Recall where a client was. An outage is waited out.
+
+        `done` gets None when that is not known, and a place in no history when it may have been known to a Redis that
+        was restarted since: a new client is then told of a loss that it did not have, but no old one is left in error.
+        """
         ...
 
     def forget_position(self, app_id: str, channel: str, client_id: str) -> None:

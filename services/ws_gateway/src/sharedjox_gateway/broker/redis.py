@@ -16,7 +16,7 @@ from typing import Final
 import hiredis
 import msgspec
 from sharedjox_contracts.control import decode_command
-from sharedjox_contracts.publication import MalformedPublicationError, Publication, decode_publication
+from sharedjox_contracts.publication import NO_EPOCH, MalformedPublicationError, Publication, decode_publication
 from sharedjox_contracts.redis_layout import (
     OPEN_SCRIPT,
     LimitsFor,
@@ -41,6 +41,8 @@ _log = get_logger(__name__)
 HISTORY_PAGE: Final = 1000
 RECONNECT_CAP_SECONDS: Final = 1.0
 _SUBSCRIBE_BATCH: Final = 500
+FORGOTTEN: Final = Position(NO_EPOCH, 0)
+"""A place in no history: whoever is taken to have been there is told that something may be missing."""
 
 
 class RedisBroker:
@@ -70,6 +72,7 @@ class RedisBroker:
         self._kept: list[Callable[[], None]] = []
         self._is_heard = False
         self._run_id = ""
+        self._restarted_at = float("-inf")
         self.has_restarted = False
         """Whether this connection, unlike the one before it, is to a Redis that may have lost something."""
         self.on_connected: list[Callable[[], None]] = []
@@ -156,9 +159,16 @@ class RedisBroker:
 
         def loaded(reply: Reply) -> None:
             epoch, _, offset = reply.decode().partition(" ") if isinstance(reply, bytes) else ("", "", "")
-            done(Position(epoch, int(offset)) if epoch and offset.isdigit() else None)
+            if epoch and offset.isdigit():
+                done(Position(epoch, int(offset)))
+            else:
+                done(FORGOTTEN if self._may_have_forgotten(channel) else None)
 
         self._ask(loaded, "GET", seen_key(app_id, channel, client_id))
+
+    def _may_have_forgotten(self, channel: str) -> bool:
+        """Whether a client that nobody knows may be one that Redis knew before it was restarted."""
+        return asyncio.get_running_loop().time() < self._restarted_at + self._limits_for(channel).age_seconds
 
     def forget_position(self, app_id: str, channel: str, client_id: str) -> None:
         """See `base.Broker.forget_position`."""
@@ -300,6 +310,8 @@ class RedisBroker:
         self._open_sha = (await self._commander.call("SCRIPT", "LOAD", OPEN_SCRIPT)).decode()
         known, self._run_id = self._run_id, await _run_id(self._commander)
         self.has_restarted = known != self._run_id or not known
+        if known and self.has_restarted:
+            self._restarted_at = asyncio.get_running_loop().time()
         for listener in self.on_connected:
             listener()
         subscriber = await connect(address, self._heard, self._lost.set)
