@@ -18,7 +18,8 @@ class TcpProxy:
 
     `delay_seconds` holds every chunk back in both directions. `pause()` stops reading on both sides, so that buffers
     fill as with a stuck peer. `half_open` swallows what either side sends while both believe to be connected.
-    `holds_ends` forwards what is sent and keeps back that a side has closed. `refusing` closes new connections at once.
+    `holds_ends` forwards what is sent and keeps back that a side has closed; `held_ends` counts how often. `refusing`
+    closes new connections at once.
     """
 
     def __init__(self, target_port: int, target_host: str = "127.0.0.1") -> None:
@@ -28,6 +29,7 @@ class TcpProxy:
         self.delay_seconds = 0.0
         self.half_open = False
         self.holds_ends = False
+        self.held_ends = 0
         self.refusing = False
         self.accepted = 0
         self.forwarded_bytes = 0
@@ -104,6 +106,7 @@ class TcpProxy:
             if self.delay_seconds:
                 await asyncio.sleep(self.delay_seconds)
             if not chunk and (self.half_open or self.holds_ends):
+                self.held_ends += 1
                 await asyncio.Event().wait()
             if self.half_open:
                 continue

@@ -6,10 +6,15 @@ import asyncio
 from urllib.parse import urlsplit
 
 import pytest
+from sharedjox_api.http.problems import exception_response
 from sharedjox_devstack.redis import EmbeddedRedis
 from sharedjox_kit.tasks import QUEUE_NAME, WAKE_TOPIC
+from sharedjox_marketplace.database import DATABASE_ERRORS, create_engine
+from sharedjox_marketplace.prepared import driver_of
+from sharedjox_marketplace.unit_of_work import Transactor, UnitOfWork, Work
+from sqlalchemy import text
 
-from tests.support.polling import eventually
+from tests.support.polling import eventually, scaled
 from tests.support.tcp_proxy import tcp_proxy
 
 from .harness import JOB, Api, Person, make_settings, open_api
@@ -105,7 +110,11 @@ async def test_connections_that_have_read_the_databases_farewell_and_not_their_e
         client = await api.person("client")
         await _post_several(api, client)
         proxy.holds_ends = True
-        await api.sql(END_OTHER_CONNECTIONS)
+        before = proxy.held_ends
+        ended = len(await api.sql(END_OTHER_CONNECTIONS))
+        assert ended > 0
+        # A request that is under way when the farewell comes would wait for the rest of its answer.
+        await eventually(lambda: proxy.held_ends == before + ended, what="every farewell has been read")
 
         seen: set[int] = set()
 
@@ -117,6 +126,36 @@ async def test_connections_that_have_read_the_databases_farewell_and_not_their_e
         await eventually(all_succeed, what="every request finds a connection that works")
         assert seen <= {201, 503}, "never an internal error"
         await proxy.cut()
+
+
+async def test_a_database_that_goes_silent_holds_nobody_up(postgres_url: str) -> None:
+    """No end of the stream, no answer: as when its machine loses power, or a network begins to drop packets."""
+    url = urlsplit(postgres_url)
+    async with tcp_proxy(url.port or 5432) as proxy:
+        there = url._replace(netloc=f"{url.username}@127.0.0.1:{proxy.port}").geturl()
+        engine = create_engine(there, pool_size=1, max_overflow=0, statement_timeout_ms=200)
+        run = Transactor(engine).run
+
+        async def one(unit: UnitOfWork) -> object:
+            return await unit.session.scalar(text("SELECT 1"))
+
+        async def one_by_asyncpg(unit: UnitOfWork) -> object:
+            return await driver_of(unit.connection).fetchval("SELECT 1")
+
+        for work in (one, one_by_asyncpg):
+            assert await run(work) == 1
+
+            async def and_silence(unit: UnitOfWork, work: Work[object] = work) -> object:
+                proxy.half_open = True
+                return await work(unit)
+
+            with pytest.raises((*DATABASE_ERRORS, OSError)) as failed:
+                async with asyncio.timeout(scaled(10)):
+                    await run(and_silence)
+            assert exception_response(failed.value).status_code == 503
+            proxy.half_open = False
+        assert await run(one) == 1, "the only connection of the pool has been replaced"
+        await engine.dispose()
 
 
 async def test_requests_succeed_while_redis_is_away_and_the_bell_rings_later(

@@ -278,7 +278,29 @@ async def test_a_connection_that_has_read_the_servers_farewell_and_not_its_end_i
         await relay.drain()
         proxy.holds_ends = True
         await outbox.sql(END_RELAY_CONNECTIONS)
+        await eventually(lambda: proxy.held_ends, what="the farewell has been read")
         await outbox.add(wallet_event(2))
+        async with asyncio.timeout(scaled(10)):
+            await drain_until_idle(relay)
+        assert await history_numbers(redis, CHANNEL) == [1, 2]
+        pool.terminate()
+
+
+async def test_a_postgres_that_goes_silent_does_not_hold_the_relay_up(
+    outbox: Outbox, redis: Redis, empty_postgres_url: str
+) -> None:
+    url = urlsplit(empty_postgres_url)
+    async with tcp_proxy(url.port or 5432) as proxy:
+        there = url._replace(netloc=f"{url.username}@127.0.0.1:{proxy.port}").geturl()
+        pool = await create_relay_pool(there, size=1, command_seconds=0.2)
+        relay = Outbox(outbox.engine, pool).relay(redis)
+        await outbox.add(wallet_event(1))
+        await relay.drain()
+        proxy.half_open = True
+        await outbox.add(wallet_event(2))
+        async with asyncio.timeout(scaled(10)):
+            assert isinstance(await relay.drain(), ComeBack)
+        proxy.half_open = False
         async with asyncio.timeout(scaled(10)):
             await drain_until_idle(relay)
         assert await history_numbers(redis, CHANNEL) == [1, 2]

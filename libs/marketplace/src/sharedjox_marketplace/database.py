@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import asyncpg
+from sharedjox_kit.postgres import LINK_SETTINGS
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -41,7 +42,8 @@ def create_engine(
 ) -> AsyncEngine:
     """An engine on `url`. Nothing connects before the first statement; the caller disposes of it.
 
-    Time-outs are the server's: a statement that waits longer for a lock fails with a retryable error.
+    Time-outs are the server's: a statement that waits longer for a lock fails with a retryable error. A server that has
+    gone silent keeps none of them: the client gives up after one and a half times the limit of a statement (0: never).
     """
     engine = create_async_engine(
         asyncpg_url(url),
@@ -52,11 +54,12 @@ def create_engine(
         pool_use_lifo=True,
         connect_args={
             "timeout": 5,
-            "server_settings": {
+            "command_timeout": 1.5 * statement_timeout_ms / 1000 or None,
+            "server_settings": LINK_SETTINGS
+            | {
                 "application_name": application_name,
                 "statement_timeout": str(statement_timeout_ms),
                 "lock_timeout": str(lock_timeout_ms),
-                "idle_in_transaction_session_timeout": "30000",
                 "timezone": "UTC",
                 # Compiling a plan costs more than any query of ours saves by it.
                 "jit": "off",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import asyncpg
+from sharedjox_kit.postgres import LINK_SETTINGS
 
 from .claims import RecordPool
 
@@ -34,7 +35,8 @@ async def create_relay_pool(
         max_size=size,
         command_timeout=command_seconds,
         reset=_keep_session,
-        server_settings={
+        server_settings=LINK_SETTINGS
+        | {
             "application_name": "sharedjox-relay" if not durable else "sharedjox-operator",
             "synchronous_commit": "on" if durable else "off",
             "jit": "off",
