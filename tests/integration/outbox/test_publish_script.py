@@ -210,6 +210,11 @@ async def test_many_at_once_are_the_same_as_one_by_one(redis: Redis) -> None:
     assert [one.offset for one in await history(redis, CHANNEL)] == [1, 2, 3, 4, 5]
 
 
+async def test_an_id_twice_in_one_call_is_published_once(redis: Redis) -> None:
+    assert await publish_many(redis, "e1", "e2", "e1", "e2", "e3") == [1, 2, -1, -2, 3]
+    assert [one.header.event_id for one in await history(redis, CHANNEL)] == ["e1", "e2", "e3"]
+
+
 async def test_many_longer_than_the_history_keep_its_end(redis: Redis) -> None:
     assert await publish_many(redis, *(f"e{n}" for n in range(10)), limits=HistoryLimits(length=4)) == list(
         range(1, 11)

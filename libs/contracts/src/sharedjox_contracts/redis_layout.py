@@ -155,7 +155,7 @@ _PUBLISH_FUNCTION: Final = f"""
 -- KEYS: log, meta, live topic, last (cache)
 -- events: {{{{id, open frame, header}}, ...}}; candidate: epoch of a channel without one; now, age, keep, cache in ms
 -- (keep: how long the position outlives silence; cache: life of the last event, 0 = no cache channel)
--- Returns the epoch and, for each event, its offset: negative when that id was in history already.
+-- Returns the epoch and, for each event, its offset: negative when that id was in history or in this call already.
 -- Each command costs Redis microseconds of its only core: what can be known without asking is not asked.
 local function publish(events, candidate, now, length, age, keep, cache)
   local call = redis.call
@@ -172,10 +172,11 @@ local function publish(events, candidate, now, length, age, keep, cache)
     changes = {{'e', epoch}}
     call('DEL', KEYS[1])
   end
-  local offsets, offset, message = {{}}, newest, nil
+  local offsets, given, offset, message = {{}}, {{}}, newest, nil
   for n, event in ipairs(events) do
-    if seen[n + 4] then
-      offsets[n] = -tonumber(seen[n + 4])
+    local known = seen[n + 4] or given[event[1]]
+    if known then
+      offsets[n] = -tonumber(known)
     else
       offset = offset + 1
       local place = tostring(offset)
@@ -185,6 +186,7 @@ local function publish(events, candidate, now, length, age, keep, cache)
       call('PUBLISH', KEYS[3], message)
       changes[#changes + 1] = fields[n + 4]
       changes[#changes + 1] = place
+      given[event[1]] = place
       offsets[n] = offset
     end
   end

@@ -29,6 +29,8 @@ class RespConnection(asyncio.Protocol):
         self._reader = hiredis.Reader()
         self._handlers: deque[ReplyHandler] = deque()
         self._outgoing: list[bytes] = []
+        self._producers: list[Callable[[], None]] = []
+        self._is_flush_due = False
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._is_listening = False
@@ -65,19 +67,36 @@ class RespConnection(asyncio.Protocol):
 
         On a listening connection no handler is kept. A connection that is lost answers ConnectionError soon.
         """
+        self.send_packed(handler, hiredis.pack_command(command))  # type: ignore[arg-type]  # stub says 1-tuple
+
+    def send_packed(self, handler: ReplyHandler | None, command: bytes) -> None:
+        """Like `send`, for a command that its sender has put into the form of the wire."""
         if self._transport is None:
             if handler is not None:
                 self._loop.call_soon(handler, ConnectionError("not connected to Redis"))
             return
         if not self._is_listening:
             self._handlers.append(handler or _ignore)
-        if not self._outgoing:
+        self._outgoing.append(command)
+        self._flush_soon()
+
+    def before_write(self, produce: Callable[[], None]) -> None:
+        """Call `produce` once, right before this loop turn's write: what it sends still leaves with it."""
+        self._producers.append(produce)
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if not self._is_flush_due:
+            self._is_flush_due = True
             self._loop.call_soon(self._flush)
-        self._outgoing.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # stub says 1-tuple
 
     def _flush(self) -> None:
+        producers, self._producers = self._producers, []
+        for produce in producers:
+            produce()
+        self._is_flush_due = False
         outgoing, self._outgoing = self._outgoing, []
-        if self._transport is None:
+        if self._transport is None or not outgoing:
             return
         if self._transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
             self.abort()  # Redis does not read: treat it as away rather than fill the memory
