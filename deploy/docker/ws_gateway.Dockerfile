@@ -1,7 +1,7 @@
 # One gateway process; it carries no database driver and no marketplace.
 # Build from the repository: docker build -f deploy/docker/ws_gateway.Dockerfile .
 FROM python:3.13-slim AS build
-# For the send loop in C (services/ws_gateway/native); the compiler stays behind in this stage.
+# For the gateway's code in C (services/ws_gateway/native); the compiler stays behind in this stage.
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 SHAREDJOX_NATIVE=1

@@ -115,7 +115,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--connections", type=int, default=10_000, help="of the big runs")
     parser.add_argument("--few", type=int, default=1000, help="connections of the other runs")
-    parser.add_argument("--python", action="store_true", help="also without the send loop in C")
+    parser.add_argument("--python", action="store_true", help="also without the code in C")
     return parser.parse_args(arguments)
 
 

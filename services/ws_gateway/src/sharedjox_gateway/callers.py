@@ -26,7 +26,13 @@ class Callers:
         self._is_verbose = logging.getLogger(__name__).isEnabledFor(logging.DEBUG)
 
     def address_of(self, request: UpgradeRequest, transport: asyncio.Transport) -> str:
-        """Where the request comes from; empty for a peer without an address (a Unix socket)."""
+        """Where the request comes from, where connections are counted or logged by it; empty otherwise.
+
+        Empty too for a peer without an address (a Unix socket).
+        """
+        return self._address_of(request, transport) if self._limit or self._is_verbose else ""
+
+    def _address_of(self, request: UpgradeRequest, transport: asyncio.Transport) -> str:
         peer = transport.get_extra_info("peername")
         if not isinstance(peer, tuple):
             return ""
@@ -37,10 +43,11 @@ class Callers:
         """Whether this address holds as many connections as one may."""
         return bool(self._limit) and self._held.get(address, 0) >= self._limit
 
-    def refused(self, address: str, request: UpgradeRequest, error: PusherError) -> None:
+    def refused(self, request: UpgradeRequest, transport: asyncio.Transport, error: PusherError) -> None:
         """Log a refusal that is the caller's fault; a full or draining node would fill the disk with the others."""
         if error.code >= PusherError.OVER_CAPACITY.code:
             return
+        address = self._address_of(request, transport)
         _log.info("connection.refused", address=address, origin=request.origin, code=error.code, reason=error.text)
 
     def opened(self, connection: Connection) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+from collections.abc import Callable
 from typing import Final
 
 from sharedjox_contracts.control import Close, Command, Drain, TerminateUser, Unsubscribe, UserState
@@ -22,6 +22,7 @@ from .collector import Collector
 from .connection.connection import Connection
 from .connection.entry import Entry
 from .connection.sending import choose_send
+from .connection.socket_ids import SocketIds
 from .control import ControlFeed
 from .counts import Counts
 from .figures import Figures
@@ -41,6 +42,7 @@ from .protocol import messages
 from .protocol.client_address import TrustedProxies
 from .protocol.close_codes import PusherError
 from .protocol.handshake import UpgradeRequest, accept_response, check_protocol, origin_is_allowed
+from .protocol.quick import choose_readers
 from .reports import Reports
 from .settings import GatewaySettings
 from .stats import Stats
@@ -65,7 +67,8 @@ class Gateway:
         self._apps_file = AppsFile(settings.apps_file, settings.load_apps, self._replace_apps)
         self.tracing = start_tracing("sharedjox-gateway", settings.otel_exporter_otlp_endpoint)
         observer = TracedDeliveries(self.stats, self.tracing) if self.tracing.is_recording else self.stats
-        self.hub: Hub[Connection] = Hub(loop.call_soon, observer, send=choose_send(use_native=settings.gateway_native))
+        send = choose_send(use_native=settings.gateway_native)
+        self.hub: Hub[Connection] = Hub(self._soon, observer, send=send)
         self.subscriptions = Subscriptions(self.hub, self.stats, self._joined)
         self.subscriptions.on_command = self._command
         self.redis = RedisBroker(
@@ -126,12 +129,14 @@ class Gateway:
             keep_alive_seconds=settings.keep_alive_seconds,
             now=loop.time,
         )
+        self.read_upgrade, self.read_text = choose_readers(use_native=settings.gateway_native)
         self.max_message_bytes = settings.max_message_bytes
         self.max_buffer_bytes = settings.max_buffer_bytes
         self.is_draining = False
         self.told_to_drain = asyncio.Event()
         """An operator wants this process to drain and end, as a signal would make it."""
         self._connection_limit = settings.connection_limit
+        self._socket_ids = SocketIds()
         self._tasks: list[asyncio.Task[None]] = []
         self._now = loop.time
         self._collector = Collector(self._now())
@@ -238,6 +243,9 @@ class Gateway:
             "draining": int(self.is_draining),
         }
 
+    def _soon(self, run: Callable[[], None]) -> None:
+        self.redis.soon(run)
+
     # --- EntryOwner -------------------------------------------------------------------------------------------------
 
     def entered(self, entry: Entry) -> None:
@@ -262,10 +270,10 @@ class Gateway:
         address = self.callers.address_of(request, transport)
         refusal = self._refusal(request, app, protocol, address)
         version = protocol if isinstance(protocol, int) else 7
-        connection = Connection(self, app or _NO_APP, _new_socket_id(), version, transport)
+        connection = Connection(self, app or _NO_APP, self._socket_ids.new(), version, transport)
         if refusal is not None:
             self.stats.connections_refused[refusal.code] += 1
-            self.callers.refused(address, request, refusal)
+            self.callers.refused(request, transport, refusal)
             transport.write(preamble)
             connection.refuse(refusal)
             return connection
@@ -403,9 +411,3 @@ class Gateway:
 
 
 _NO_APP: Final = App(id="0", key="none", secret="-", enabled=False)  # noqa: S106 - stands for no app at all
-
-
-def _new_socket_id() -> str:
-    """`digits.digits`: 63 random bits, unguessable and unique over all nodes."""
-    number = int.from_bytes(os.urandom(8), "big") >> 1
-    return f"{number >> 32}.{number & 0xFFFFFFFF}"

@@ -26,6 +26,9 @@ from .settings import GatewaySettings
 
 _log = get_logger(__name__)
 BACKLOG: Final = 4096
+ACCEPTED_AT_ONCE: Final = 8
+"""libuv takes one connection from a listening socket in each turn of the loop. So it is given the same one as often as
+connections are to be taken in one turn: a quarter less time for each in a storm (docs/performance.md)."""
 
 
 class _Server(uvicorn.Server):
@@ -161,7 +164,7 @@ async def serve(settings: GatewaySettings) -> None:
         loop.add_signal_handler(number, on_signal)
     listener = listen(settings.reverb_host, settings.reverb_port)
     gateway.start()
-    servers = [(server, [listener])]
+    servers = [(server, [listener, *(listener.dup() for _ in range(ACCEPTED_AT_ONCE - 1))])]
     if settings.gateway_admin_port:
         admin = listen_alone(
             settings.gateway_admin_host, settings.gateway_admin_port, "GATEWAY_ADMIN_HOST / GATEWAY_ADMIN_PORT"

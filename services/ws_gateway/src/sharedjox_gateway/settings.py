@@ -47,7 +47,7 @@ class GatewaySettings(ServiceSettings):
     """This process's own /metrics and /readyz, for when several share REVERB_PORT. 0: none."""
 
     gateway_native: bool = True
-    """Use the compiled send loop where it was built; without it the gateway does the same in Python."""
+    """Use the code in C where it was built; without it the gateway does the same in Python."""
     gateway_internal_host: str = "127.0.0.1"
     """Where other gateway processes reach this one with requests for its HTTP fallback sessions: on one machine
     loopback, on several the address of this one in their private network (with a balancer that is not sticky)."""

@@ -16,6 +16,7 @@ from sharedjox_gateway.apps import App
 from sharedjox_gateway.connection import sending
 from sharedjox_gateway.connection.connection import Connection
 from sharedjox_gateway.hub.fanout import Send, offer_to_each
+from sharedjox_gateway.protocol.websocket import read_single_text
 
 from tests.support.polling import eventually, scaled
 
@@ -39,6 +40,7 @@ class Owner:
 
     max_message_bytes = 65536
     max_buffer_bytes = 64 * 1024 * 1024
+    read_text = staticmethod(read_single_text)
 
     def __init__(self) -> None:
         self.slow: list[Connection] = []

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 
 from sharedjox_gateway.protocol.handshake import BadHandshakeError, is_upgrade, parse_upgrade
+from sharedjox_gateway.protocol.quick import choose_readers
 from sharedjox_gateway.protocol.websocket import FrameReader, Opcode, WebSocketError, parse_close
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
@@ -108,6 +109,7 @@ def test_no_handshake_does_more_than_be_refused() -> None:
         b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
     refused = accepted = 0
+    read_upgrade, _ = choose_readers()
     for _ in range(HANDSHAKES):
         head = bytearray(good)
         for _ in range(dice.randint(1, 8)):
@@ -121,11 +123,13 @@ def test_no_handshake_does_more_than_be_refused() -> None:
                     head[place:place] = dice.randbytes(dice.randint(1, 20))
                 case _:
                     head[place:place] = head[: dice.randint(1, 40)]
-        is_upgrade(bytes(head))
+        asks, quick = is_upgrade(bytes(head)), read_upgrade(bytes(head))
         with contextlib.suppress(BadHandshakeError):
-            parse_upgrade(bytes(head))
+            request = parse_upgrade(bytes(head))
+            assert quick is None or (asks and quick == request), bytes(head)
             accepted += 1
             continue
+        assert quick is None, bytes(head)
         refused += 1
     assert refused > HANDSHAKES / 4
     assert accepted > 0

@@ -92,6 +92,13 @@ class RedisBroker:
         """The connection for commands, or None while Redis is away."""
         return self._commander
 
+    def soon(self, run: Callable[[], None]) -> None:
+        """Run this behind what has just arrived on open channels, or on the loop's next turn."""
+        if self._subscriber is not None:
+            self._subscriber.soon(run)
+        else:
+            asyncio.get_running_loop().call_soon(run)
+
     # --- what the gateway asks ------------------------------------------------------------------------------------
 
     def open(self, app_id: str, channel: str, listener: BrokerListener | None = None) -> None:

@@ -25,13 +25,13 @@ from sharedjox_gateway.protocol.websocket import (
     encode_frame,
     is_utf8,
     parse_close,
-    read_single_text,
 )
 
 from .sending import NO_DESCRIPTOR, UNASKED
 
 if TYPE_CHECKING:
     from sharedjox_gateway.protocol.messages import ClientMessage
+    from sharedjox_gateway.protocol.quick import ReadText
 
 SHARED_BYTES: Final = 16 * 1024
 """A replay of so many bytes is written by itself, so that all who get it wait for the same object."""
@@ -44,6 +44,11 @@ class ConnectionOwner(Protocol):
 
     max_message_bytes: int
     max_buffer_bytes: int
+
+    @property
+    def read_text(self) -> ReadText:
+        """How one whole text message is read; see `protocol.quick`."""
+        ...
 
     def received(self, connection: Connection, payload: bytes) -> None:
         """A text message arrived."""
@@ -142,7 +147,7 @@ class Connection(asyncio.Protocol):
         """asyncio: bytes arrived. Any byte counts as a sign of life."""
         self.is_alive = True
         if self.reader is None:
-            payload = read_single_text(data, self.owner.max_message_bytes)
+            payload = self.owner.read_text(data, self.owner.max_message_bytes)
             if payload is not None:
                 if not self.is_closing:
                     self.take_text(payload)

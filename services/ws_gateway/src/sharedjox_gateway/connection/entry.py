@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol
 
 from sharedjox_gateway.protocol.handshake import (
     MAX_HEAD_BYTES,
@@ -18,6 +18,7 @@ from sharedjox_gateway.protocol.handshake import (
     is_upgrade,
     parse_upgrade,
 )
+from sharedjox_gateway.protocol.quick import ReadUpgrade
 
 HttpProtocolFactory = Callable[[bytes], asyncio.Protocol]
 """Makes the protocol for an HTTP connection whose first bytes are given: at least the first request's line."""
@@ -25,6 +26,9 @@ HttpProtocolFactory = Callable[[bytes], asyncio.Protocol]
 
 class EntryOwner(Protocol):
     """What an entry needs of the gateway."""
+
+    read_upgrade: ReadUpgrade
+    """How a plain upgrade request is read; see `protocol.quick`."""
 
     def upgrade(self, request: UpgradeRequest, transport: asyncio.Transport) -> asyncio.Protocol:
         """Accept a WebSocket on `transport`; the returned protocol gets all further bytes."""
@@ -52,7 +56,7 @@ class Entry(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: a peer connected."""
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
+        self.transport = transport  # type: ignore[assignment]  # uvloop's are none by inheritance; a cast is a call
         self._owner.entered(self)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -61,6 +65,11 @@ class Entry(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """asyncio: part of a request head, or all of it."""
+        if not self._buffer:
+            request = self._owner.read_upgrade(data)
+            if request is not None:
+                self._accept(request, b"")
+                return
         buffer = self._buffer + data if self._buffer else data
         end = buffer.find(b"\r\n\r\n")
         if end < 0:
@@ -83,15 +92,19 @@ class Entry(asyncio.Protocol):
         protocol.data_received(data)
 
     def _to_websocket(self, head: bytes, rest: bytes) -> None:
-        transport = self._hand_on()
         try:
             if len(head) > MAX_HEAD_BYTES:
                 raise BadHandshakeError(431, "Request Header Fields Too Large")
             request = parse_upgrade(head)
         except BadHandshakeError as error:
+            transport = self._hand_on()
             transport.write(error_response(error.status, error.reason))
             transport.close()
             return
+        self._accept(request, rest)
+
+    def _accept(self, request: UpgradeRequest, rest: bytes) -> None:
+        transport = self._hand_on()
         protocol = self._owner.upgrade(request, transport)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)

@@ -63,16 +63,13 @@ def parse_upgrade(head: bytes) -> UpgradeRequest:
     headers = _parse_headers(header_block)
     key = headers.get(b"sec-websocket-key", b"")
     _check_headers(headers, key)
-    app_key, protocol, version, client = _parse_target(requested[1])
-    return UpgradeRequest(
-        app_key=app_key,
-        protocol=protocol,
-        version=version,
-        client=client,
-        origin=_text(headers.get(b"origin")),
-        accept=accept_key(key),
-        forwarded_for=_text(headers.get(b"x-forwarded-for")),
-    )
+    return plain_upgrade(requested[1], key, _text(headers.get(b"origin")), _text(headers.get(b"x-forwarded-for")))
+
+
+def plain_upgrade(target: bytes, key: bytes, origin: str | None, forwarded_for: str | None) -> UpgradeRequest:
+    """The request with these parts, whose head was found to be right."""
+    app_key, protocol, version, client = _parse_target(target)
+    return UpgradeRequest(app_key, protocol, version, client, origin, accept_key(key), forwarded_for)
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,6 @@ reserved bit is an error. Outgoing frames are plain `bytes`, built once and shar
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 import struct
@@ -58,7 +57,8 @@ _FIN, _RESERVED, _OPCODE, _MASKED, _LENGTH = 0x80, 0x70, 0x0F, 0x80, 0x7F
 
 def accept_key(key: bytes) -> bytes:
     """The `Sec-WebSocket-Accept` value for a `Sec-WebSocket-Key` (RFC 6455 section 4.2.2)."""
-    return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+    digest = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
+    return binascii.b2a_base64(digest, newline=False)
 
 
 def is_valid_key(key: bytes) -> bool:
@@ -118,12 +118,12 @@ def read_single_text(data: bytes, max_size: int) -> bytes | None:
     through `FrameReader`. Whether it is UTF-8 is the caller's to check, as with the reader.
     """
     length = len(data) - 6
-    if not 0 <= length <= max_size or data[0] != 0x81:
+    if length < 0 or data[0] != 0x81:
         return None
     if length < 126:
-        return apply_mask(data[6:], data[2:6]) if data[1] == 0x80 | length else None
+        return apply_mask(data[6:], data[2:6]) if data[1] == 0x80 | length and length <= max_size else None
     length -= 2
-    if 126 <= length < 65536 and data[1] == 0xFE and data[2] << 8 | data[3] == length:
+    if 126 <= length < 65536 and length <= max_size and data[1] == 0xFE and data[2] << 8 | data[3] == length:
         return apply_mask(data[8:], data[4:8])
     return None
 
