@@ -45,6 +45,8 @@ KUBERNETES_SECRET = {
 """The secret `sharedjox` as overlays/production/kustomization.yaml asks for it."""
 SECRET_URLS = {"DATABASE_URL": "postgresql://u:p@db:5432/x", "REDIS_URL": "redis://redis:6379/0"}
 """Stand-ins for what secret objects hold."""
+POD_IP = "10.244.1.7"
+"""Stands in for what the downward API gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +123,17 @@ def kubernetes_containers(manifests: list[dict[str, Any]]) -> list[Container]:
                 elif source["secretRef"]["name"] == "sharedjox":
                     environment |= KUBERNETES_SECRET
             for variable in container.get("env", []):
-                environment[variable["name"]] = variable.get("value") or SECRET_URLS[variable["name"]]
+                environment[variable["name"]] = _value(variable)
             containers.append(Container(name, container["image"].partition(":")[0], environment))
     return containers
+
+
+def _value(variable: dict[str, Any]) -> str:
+    if "value" in variable:
+        value: str = variable["value"]
+        return value
+    source = variable["valueFrom"]
+    return POD_IP if source.get("fieldRef") == {"fieldPath": "status.podIP"} else SECRET_URLS[variable["name"]]
 
 
 def _texts(environment: dict[str, Any]) -> dict[str, str]:

@@ -55,6 +55,12 @@ def test_services_trust_the_balancers_address_alone() -> None:
         assert service(name)["environment"]["TRUSTED_PROXIES"] == address
 
 
+@pytest.mark.parametrize("name", ["gateway-1", "gateway-2"])
+def test_gateways_tell_each_other_where_they_are(name: str) -> None:
+    settings = service(name)["environment"]
+    assert (settings["GATEWAY_INTERNAL_HOST"], settings["GATEWAY_INTERNAL_PORT"]) == (name, "8082")
+
+
 def test_a_gateway_is_given_time_to_drain() -> None:
     one = service("gateway-1")
     assert _seconds(one["stop_grace_period"]) >= float(one["environment"]["DRAIN_SECONDS"]) + 5 + 2 + 5

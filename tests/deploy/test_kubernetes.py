@@ -98,6 +98,24 @@ def test_everything_not_named_is_denied(overlay: str) -> None:
     assert with_database == {"api", "worker", "migrate"}  # not the gateway
 
 
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_gateways_reach_each_other_and_nobody_else_comes_that_way(overlay: str) -> None:
+    (container,) = spec_of(overlay, "gateway")["containers"]
+    given = {one["name"]: one.get("value") or one["valueFrom"] for one in container["env"]}
+    port = int(given["GATEWAY_INTERNAL_PORT"])
+    assert given["GATEWAY_INTERNAL_HOST"] == {"fieldRef": {"fieldPath": "status.podIP"}}
+    assert port in [one["containerPort"] for one in container["ports"]]
+    gateways = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "gateway"}}}
+    policies = {name: one["spec"] for name, one in of_kind(RENDERED[overlay], "NetworkPolicy").items()}
+    between = policies.pop("between-gateways")
+    assert {"podSelector": between["podSelector"]} == gateways
+    ports = [{"protocol": "TCP", "port": port}]
+    assert between["ingress"] == [{"from": [gateways], "ports": ports}]
+    assert between["egress"] == [{"to": [gateways], "ports": ports}]
+    opened = [one["port"] for spec in policies.values() for rule in spec.get("ingress", []) for one in rule["ports"]]
+    assert port not in opened
+
+
 def test_production_takes_its_database_from_the_operators_secret() -> None:
     for workload in ("api", "worker", "migrate"):
         (container,) = spec_of("production", workload)["containers"]

@@ -27,12 +27,12 @@ COMPOSE_PRODUCTION = (*COMPOSE, "deploy/compose/production.yml")
 SHARED = {name.upper() for kind in SETTINGS.values() for name in kind.model_fields}
 NOT_OF_A_SERVICE = frozenset({"certificate", "smoke"})
 # Settled by the compose file or the image: addresses inside the container, where TLS ends, times that compose's own
-# grace periods are made for, one process a container, a balancer that is sticky.
+# grace periods are made for, one process a container, where gateways reach each other.
 SETTLED = frozenset(
     {"API_HOST", "API_PORT", "REVERB_HOST", "REVERB_PORT", "REVERB_SCHEME"}
     | {"WORKER_METRICS_HOST", "WORKER_METRICS_PORT", "TLS_CERTIFICATE", "TLS_KEY", "WEB_DIST_DIR"}
     | {"LOG_FORMAT", "TRUSTED_PROXIES", "SHUTDOWN_SECONDS", "WORKER_SHUTDOWN_SECONDS"}
-    | {"GATEWAY_ADMIN_HOST", "GATEWAY_ADMIN_PORT", "GATEWAY_INTERNAL_HOST"}
+    | {"GATEWAY_ADMIN_HOST", "GATEWAY_ADMIN_PORT", "GATEWAY_INTERNAL_HOST", "GATEWAY_INTERNAL_PORT"}
 )
 DEVELOPERS_OWN = re.compile(
     r"sharedjox-secret|development|\.test\b|127\.0\.0\.1|localhost|^\*$|" + re.escape(SAMPLE_VAPID_PRIVATE_KEY)
@@ -126,7 +126,7 @@ def test_production_leaves_no_default_that_is_for_developers(container: Containe
     if container.name in NOT_OF_A_SERVICE:
         return
     by_the_image = {"API_HOST", "WORKER_METRICS_HOST"}
-    unused = {"GATEWAY_ADMIN_HOST", "GATEWAY_INTERNAL_HOST"} | ({"REDIS_URL"} if container.name == "migrate" else set())
+    unused = {"GATEWAY_ADMIN_HOST"} | ({"REDIS_URL"} if container.name == "migrate" else set())
     for name in developers_own(SETTINGS[container.image]) - by_the_image - unused:
         assert not DEVELOPERS_OWN.search(container.environment.get(name) or "development"), name
 

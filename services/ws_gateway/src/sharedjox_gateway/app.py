@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect
 from .gateway import Gateway
 from .http.fallback import add_api_routes
 from .http.health import create_health_router
-from .http.xhr import create_xhr_router
+from .http.xhr import create_hop_router, create_xhr_router
 
 
 def create_http_app(gateway: Gateway, forward: httpx.AsyncClient) -> FastAPI:
@@ -19,6 +19,14 @@ def create_http_app(gateway: Gateway, forward: httpx.AsyncClient) -> FastAPI:
     app.include_router(create_health_router(gateway))
     app.include_router(create_xhr_router(gateway, forward))
     add_api_routes(app, gateway.api)
+    return app
+
+
+def create_hop_app(gateway: Gateway) -> FastAPI:
+    """What other gateways reach of this one, and nothing besides."""
+    app = FastAPI(title="SharedJox gateway, inside", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_exception_handler(ClientDisconnect, _nobody_is_left)
+    app.include_router(create_hop_router(gateway))
     return app
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import signal
 import socket
 import sys
@@ -16,7 +17,7 @@ from fastapi import FastAPI
 from sharedjox_kit.environment import refuse
 from sharedjox_kit.logs import get_logger
 
-from .app import create_http_app
+from .app import create_hop_app, create_http_app
 from .connection.entry import Entry
 from .gateway import Gateway
 from .http.connection import ApiConnection
@@ -75,6 +76,15 @@ def _listening(listener: socket.socket, host: str, port: int, settings: str) -> 
     return listener
 
 
+def _interface(host: str) -> str:
+    """What to listen on, to be reached at `host`: that address; for a name, which may mean several, everything."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host if host == "localhost" else ""
+    return host
+
+
 class _Reception:
     """Gives every accepted connection an entry, and every entry the protocol that its first bytes ask for.
 
@@ -127,12 +137,11 @@ def _create_server(gateway: Gateway, app: FastAPI, settings: GatewaySettings) ->
     return _Server(config)
 
 
-def _create_admin_server(app: FastAPI, settings: GatewaySettings) -> _Server:
+def _create_inner_server(app: FastAPI) -> _Server:
+    """For Prometheus and other gateways: plain uvicorn on a socket that is given to it."""
     return _Server(
         uvicorn.Config(
             app,
-            host=settings.gateway_admin_host,
-            port=settings.gateway_admin_port,
             ws="none",
             log_config=None,
             log_level="warning",
@@ -169,10 +178,11 @@ async def serve(settings: GatewaySettings) -> None:
         admin = listen_alone(
             settings.gateway_admin_host, settings.gateway_admin_port, "GATEWAY_ADMIN_HOST / GATEWAY_ADMIN_PORT"
         )
-        servers.append((_create_admin_server(app, settings), [admin]))
-    internal = listen_alone(settings.gateway_internal_host, 0, "GATEWAY_INTERNAL_HOST")
-    servers.append((_create_admin_server(app, settings), [internal]))
-    gateway.xhr.address = f"http://{settings.gateway_internal_host}:{internal.getsockname()[1]}"
+        servers.append((_create_inner_server(app), [admin]))
+    inside = settings.gateway_internal_host
+    internal = listen_alone(_interface(inside), settings.gateway_internal_port, "GATEWAY_INTERNAL_HOST / _PORT")
+    servers.append((_create_inner_server(create_hop_app(gateway)), [internal]))
+    gateway.xhr.address = f"http://{f'[{inside}]' if ':' in inside else inside}:{internal.getsockname()[1]}"
     running = [loop.create_task(each.serve(sockets=sockets)) for each, sockets in servers]
     host, port = listener.getsockname()[:2]
     _log.info("gateway.listening", host=host, port=port, apps=gateway.apps.ids, limit=settings.connection_limit)

@@ -50,7 +50,10 @@ class GatewaySettings(ServiceSettings):
     """Use the code in C where it was built; without it the gateway does the same in Python."""
     gateway_internal_host: str = "127.0.0.1"
     """Where other gateway processes reach this one with requests for its HTTP fallback sessions: on one machine
-    loopback, on several the address of this one in their private network (with a balancer that is not sticky)."""
+    loopback, on several this one's address, or a name, in their private network. For a name all interfaces are
+    listened on. What comes there has to be signed with the app's secret."""
+    gateway_internal_port: int = Field(default=0, ge=0, le=65535)
+    """The port for that. 0: any that is free."""
 
     activity_timeout_seconds: int = Field(default=120, ge=1, le=600)
     ping_interval_seconds: float = Field(default=30.0, gt=0)
@@ -92,6 +95,14 @@ class GatewaySettings(ServiceSettings):
     def _check_driver(cls, value: str) -> str:
         if value not in ("reverb", "pusher", "redis"):
             msg = "use reverb (pusher and redis mean the same here)"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("gateway_internal_host")
+    @classmethod
+    def _check_internal_host(cls, value: str) -> str:
+        if value in ("", "0.0.0.0", "::", "*"):  # noqa: S104 - refused here
+            msg = "others are told to come to this address: name one that leads here, not all of them"
             raise ValueError(msg)
         return value
 

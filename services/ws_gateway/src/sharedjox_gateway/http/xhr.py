@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import httpx
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
+from sharedjox_kit.logs import get_logger
 
 from sharedjox_gateway.protocol.handshake import UpgradeRequest
+from sharedjox_gateway.xhr.hop import HOP_HEADER, is_signed_hop, sign_hop
 from sharedjox_gateway.xhr.session import BadSendError, XhrSession
 
 if TYPE_CHECKING:
@@ -18,8 +21,10 @@ if TYPE_CHECKING:
 
     from sharedjox_gateway.gateway import Gateway
 
+_log = get_logger(__name__)
 _SESSION: Final = re.compile(r"[0-9]{1,4}/[A-Za-z0-9_\-]{1,64}")
-_FORWARDED: Final = "x-sharedjox-forwarded"
+_PATH: Final = "/app/{key}/{server}/{session}/"
+_KINDS: Final = ("xhr_streaming", "xhr", "xhr_send")
 _STREAM_HEADERS: Final = {
     "content-type": "application/javascript; charset=utf-8",
     "cache-control": "no-store, no-cache, no-transform, must-revalidate",
@@ -32,13 +37,50 @@ def create_xhr_router(gateway: Gateway, forward: httpx.AsyncClient) -> APIRouter
     router = APIRouter()
     requests = _XhrRequests(gateway, forward)
     for prefix in ("", "/{prefix:path}"):
-        path = prefix + "/app/{key}/{server}/{session}/"
+        path = prefix + _PATH
         router.add_api_route(path + "xhr_streaming", requests.stream, methods=["POST"])
         router.add_api_route(path + "xhr", requests.poll, methods=["POST"])
         router.add_api_route(path + "xhr_send", requests.send, methods=["POST"])
-        for kind in ("xhr_streaming", "xhr", "xhr_send"):
+        for kind in _KINDS:
             router.add_api_route(path + kind, requests.preflight, methods=["OPTIONS"])
     return router
+
+
+def create_hop_router(gateway: Gateway) -> APIRouter:
+    """What other gateways ask of this one for sessions that it has: the same requests, signed, and no new sessions."""
+    router = APIRouter()
+    for kind in _KINDS:
+        router.add_api_route(_PATH + kind, _HopRequests(gateway, kind).answer, methods=["POST"])
+    return router
+
+
+class _HopRequests:
+    """Signed requests of other gateways. 401: not signed. 404: no such session (any more)."""
+
+    def __init__(self, gateway: Gateway, kind: str) -> None:
+        self._gateway = gateway
+        self._kind = kind
+
+    async def answer(self, request: Request) -> Response:
+        """As the session's own process answers its client."""
+        body = await _body(request, self._gateway.max_message_bytes)
+        if body is None:
+            return _too_large()
+        app = self._gateway.apps.by_key(request.path_params["key"])
+        name = _name(request)
+        value = request.headers.get(HOP_HEADER, "")
+        if app is None or name is None or not is_signed_hop(app, value, _hop_path(name, self._kind), body, time.time()):
+            return Response("not signed by a gateway\n", status_code=401)
+        session = self._gateway.xhr.local(name)
+        if session is None:
+            return Response("unknown session\n", status_code=404)
+        match self._kind:
+            case "xhr_streaming":
+                return _streamed(session)
+            case "xhr":
+                return _polled(session)
+            case _:
+                return _sent(session, body)
 
 
 class _XhrRequests:
@@ -52,38 +94,25 @@ class _XhrRequests:
 
     async def stream(self, request: Request) -> Response:
         """One response that goes on for as long as the session does."""
-        session = await self._session(request)
-        if isinstance(session, Response):
-            return session
-        chunks = session.stream(session.take_over())
-        return StreamingResponse(chunks, headers=_cors(request) | _STREAM_HEADERS)
+        session = await self._session(request, "xhr_streaming")
+        return session if isinstance(session, Response) else _with_cors(_streamed(session), request)
 
     async def poll(self, request: Request) -> Response:
         """One response with what there is, or the next thing that comes."""
-        session = await self._session(request)
-        if isinstance(session, Response):
-            return session
-        # A streaming response, though of one chunk: it ends the wait when the client goes away.
-        chunk = session.poll(session.take_over())
-        return StreamingResponse(chunk, headers=_cors(request) | _STREAM_HEADERS)
+        session = await self._session(request, "xhr")
+        return session if isinstance(session, Response) else _with_cors(_polled(session), request)
 
     async def send(self, request: Request) -> Response:
         """Messages from the client."""
         name = _name(request)
         session = self._gateway.xhr.local(name) if name else None
         if session is None:
-            passed = await self._pass_on(request, name) if name else None
+            passed = await self._pass_on(request, name, "xhr_send") if name else None
             return passed or Response("unknown session\n", status_code=404, headers=_cors(request))
-        body = await self._body(request)
-        if body is None:
-            return _too_large(request)
-        try:
-            session.sent(body)
-        except BadSendError as error:
-            return Response(f"{error}\n", status_code=400, headers=_cors(request))
-        return Response(status_code=204, headers=_cors(request))
+        body = await _body(request, self._gateway.max_message_bytes)
+        return _with_cors(_too_large() if body is None else _sent(session, body), request)
 
-    async def _session(self, request: Request) -> XhrSession | Response:
+    async def _session(self, request: Request, kind: str) -> XhrSession | Response:
         """The session of a receive request: ours, another process's (already answered), or a new one."""
         name = _name(request)
         if name is None:
@@ -91,7 +120,7 @@ class _XhrRequests:
         session = self._gateway.xhr.local(name)
         if session is not None:
             return session
-        passed = await self._pass_on(request, name)
+        passed = await self._pass_on(request, name, kind)
         if passed is not None:
             return passed
         return self._gateway.xhr.local(name) or self._open(request, name)
@@ -112,42 +141,61 @@ class _XhrRequests:
         session.attach(self._gateway.accept(upgrade, cast("asyncio.Transport", session), preamble=b""))
         return session
 
-    async def _pass_on(self, request: Request, name: str) -> Response | None:
-        """Let the owner answer; None when there is none, or it is gone."""
-        if _FORWARDED in request.headers:
+    async def _pass_on(self, request: Request, name: str, kind: str) -> Response | None:
+        """Let the owner answer; None when there is none, or it is gone, or has the session no longer."""
+        app = self._gateway.apps.by_key(request.path_params["key"])
+        owner = await self._gateway.xhr.owner(name) if app is not None else None
+        if app is None or owner is None:
             return None
-        owner = await self._gateway.xhr.owner(name)
-        if owner is None:
-            return None
-        body = await self._body(request)
+        body = await _body(request, self._gateway.max_message_bytes)
         if body is None:
-            return _too_large(request)
-        headers = {key: value for key, value in request.headers.items() if key in ("origin", "content-type")}
-        passed = self._forward.build_request(
-            "POST",
-            f"{owner}{request.url.path}?{request.url.query}",
-            headers=headers | {_FORWARDED: "1"},
-            content=body,
-        )
+            return _with_cors(_too_large(), request)
+        path = _hop_path(name, kind)
+        headers = {HOP_HEADER: sign_hop(app, path, body, time.time())}
         try:
+            passed = self._forward.build_request("POST", owner + path, headers=headers, content=body)
             answer = await self._forward.send(passed, stream=True)
-        except httpx.TransportError:
+        except (httpx.TransportError, httpx.InvalidURL):
             return None  # a dead owner: the client starts over with a new session
-        kept = ("content-type", "cache-control", "access-control-allow-origin", "access-control-allow-credentials")
-        return StreamingResponse(
-            _relay(answer),
-            status_code=answer.status_code,
-            headers={key: value for key, value in answer.headers.items() if key in kept} | {"x-accel-buffering": "no"},
-        )
+        if answer.status_code in (401, 404):
+            await answer.aclose()
+            if answer.status_code == 401:
+                _log.warning("xhr.hop_refused", owner=owner, hint="clocks, or secrets in the middle of a rotation?")
+            return None
+        kept = {key: value for key, value in answer.headers.items() if key in _STREAM_HEADERS}
+        return _with_cors(StreamingResponse(_relay(answer), answer.status_code, kept), request)
 
-    async def _body(self, request: Request) -> bytes | None:
-        """The body, or None when it is larger than any that could be meant; the rest of it is not taken then."""
-        limit, body = self._gateway.max_message_bytes * 4, b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                return None
-        return body
+
+def _hop_path(name: str, kind: str) -> str:
+    """Where a session's owner takes requests for it."""
+    return f"/app/{name}/{kind}"
+
+
+def _streamed(session: XhrSession) -> Response:
+    return StreamingResponse(session.stream(session.take_over()), headers=_STREAM_HEADERS)
+
+
+def _polled(session: XhrSession) -> Response:
+    # A streaming response, though of one chunk: it ends the wait when the client goes away.
+    return StreamingResponse(session.poll(session.take_over()), headers=_STREAM_HEADERS)
+
+
+def _sent(session: XhrSession, body: bytes) -> Response:
+    try:
+        session.sent(body)
+    except BadSendError as error:
+        return Response(f"{error}\n", status_code=400)
+    return Response(status_code=204)
+
+
+async def _body(request: Request, max_message_bytes: int) -> bytes | None:
+    """The body, or None when it is larger than any that could be meant; the rest of it is not taken then."""
+    limit, body = max_message_bytes * 4, b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            return None
+    return body
 
 
 async def _relay(answer: httpx.Response) -> AsyncIterator[bytes]:
@@ -166,8 +214,13 @@ def _name(request: Request) -> str | None:
     return f"{parts['key'][:100]}/{session}" if _SESSION.fullmatch(session) else None
 
 
-def _too_large(request: Request) -> Response:
-    return Response("body too large\n", status_code=413, headers=_cors(request))
+def _too_large() -> Response:
+    return Response("body too large\n", status_code=413)
+
+
+def _with_cors(response: Response, request: Request) -> Response:
+    response.headers.update(_cors(request))
+    return response
 
 
 def _cors(request: Request) -> dict[str, str]:
