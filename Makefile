@@ -174,7 +174,7 @@ ifneq ($(wildcard tests/compose/.),)
 OPTIONAL_HELP += 'test-compose:The integration tests against the compose stack'
 .PHONY: test-compose
 test-compose: install-all require-compose
-	$(PYTEST) tests/compose $(PYTEST_ARGS)
+	$(PYTEST) tests/compose -rP $(PYTEST_ARGS)
 endif
 
 ifneq ($(wildcard tests/e2e/screenshots.py),)

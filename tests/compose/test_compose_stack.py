@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -13,9 +14,9 @@ import pytest
 from tests.support.polling import eventually
 
 from .conftest import ComposeStack
-from .traffic import Poster, Subscriber
+from .traffic import Poster, Subscriber, summary
 
-SUBSCRIBERS = 6
+SUBSCRIBERS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Load:
             await self.posting
         posted = self.poster.posted
         await eventually(lambda: all(posted[-1] in one.seen for one in self.subscribers), 60, what="the last event")
+        sys.stdout.write(f"{summary(self.poster, self.subscribers)}\n")
         for one in self.subscribers:
             assert [job for job in one.seen if job in set(posted)] == posted
             assert one.lost == 0

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import ssl
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +31,7 @@ class Subscriber:
     position: dict[str, Any] | None = None
     reconnects: int = 0
     lost: int = 0
+    heard_at: dict[int, float] = field(default_factory=dict)
     joined: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -56,7 +60,9 @@ class Subscriber:
             self.joined.set()
         elif frame["event"] == "job.posted":
             self.position = {"epoch": frame["epoch"], "offset": frame["offset"]}
-            self.seen.append(json.loads(frame["data"])["job"]["id"])
+            job_id = json.loads(frame["data"])["job"]["id"]
+            self.seen.append(job_id)
+            self.heard_at.setdefault(job_id, time.monotonic())
 
 
 @dataclass(slots=True)
@@ -66,6 +72,7 @@ class Poster:
     url: str
     trust: ssl.SSLContext
     posted: list[int] = field(default_factory=list)
+    answered_at: list[float] = field(default_factory=list)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -75,6 +82,7 @@ class Poster:
             while True:
                 number += 1
                 self.posted.append(await self._post(http, headers | {"Idempotency-Key": f"chaos-{id(self)}-{number}"}))
+                self.answered_at.append(time.monotonic())
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _log_in(self, http: httpx.AsyncClient) -> dict[str, str]:
@@ -89,3 +97,23 @@ class Poster:
                     job_id: int = answer.json()["id"]
                     return job_id
             await asyncio.sleep(PAUSE_SECONDS)
+
+
+def summary(poster: Poster, subscribers: Sequence[Subscriber]) -> str:
+    """What was seen, in one line; times in seconds. Delays count from the answer to the post."""
+    answered = poster.answered_at
+    waits = [later - earlier for earlier, later in itertools.pairwise(answered)]
+    delays = sorted(
+        one.heard_at[job] - at
+        for one in subscribers
+        for job, at in zip(poster.posted, answered, strict=True)
+        if job in one.heard_at
+    )
+    owed = len(poster.posted) * len(subscribers)
+    p50, p99 = delays[len(delays) // 2], delays[len(delays) * 99 // 100]
+    return (
+        f"{len(poster.posted)} jobs in {answered[-1] - answered[0]:.1f} s, {len(delays)} of {owed} deliveries,"
+        f" {sum(one.reconnects for one in subscribers)} reconnects,"
+        f" {sum(one.lost for one in subscribers)} told of a loss;"
+        f" longest wait for an answer {max(waits):.2f}, delay p50 {p50:.3f} p99 {p99:.2f} last {delays[-1]:.2f}"
+    )
