@@ -32,6 +32,7 @@ async def test_connections_deliveries_and_latency_come_from_the_gateways(stack: 
             assert len(seen["nodes"]) == 2
             assert sum(node["connections"] for node in seen["nodes"]) == 1
             posted = next(event for event in seen["events"] if event["event"] == "job.posted")
+            assert posted["commitToSocketMs"] is not None
             assert posted["commitToSocketMs"]["p50"] > 0
             return seen
 

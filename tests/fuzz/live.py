@@ -26,7 +26,7 @@ from sharedjox_devstack.redis import EmbeddedRedis
 
 from tests.benchmarks.report import Report, percentile, read_budgets
 from tests.support.gateway import GatewayNode, running_gateways
-from tests.support.polling import eventually
+from tests.support.polling import eventually, scaled
 
 from .attacks import ATTACKS, MAX_MESSAGE_BYTES
 from .bystanders import CHANNELS, Bystanders
@@ -37,7 +37,7 @@ AT_ONCE: Final = 24
 BYSTANDERS: Final = 8
 WARM_UP: Final = 0.1
 """Share of the cases after which the base of memory is read: allocators and caches have their size by then."""
-SETTINGS: Final = {"MAX_MESSAGE_BYTES": str(MAX_MESSAGE_BYTES), "HANDSHAKE_TIMEOUT_SECONDS": "3"}
+SETTINGS: Final = {"MAX_MESSAGE_BYTES": str(MAX_MESSAGE_BYTES), "HANDSHAKE_TIMEOUT_SECONDS": str(scaled(3))}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import socket
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Final, Self, cast
+from typing import Final, Self
 
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
@@ -17,76 +19,61 @@ _URI: Final = parse_uri("ws://gateway/")
 _HEAD_END: Final = b"\r\n\r\n"
 
 
-class Wire(asyncio.Protocol):
+class Wire:
     """Use as `async with`; leaving it drops the connection without a word, as networks do.
 
-    Waiting has no limit of its own: the caller has one for the whole case.
+    A plain socket: transports give up reading as soon as a write fails, and the answer to what was sent before would be
+    lost. Waiting has no limit of its own: the caller has one for the whole case.
     """
 
     def __init__(self, port: int, dice: random.Random) -> None:
         self._port = port
         # 28,000 ports to one address would be used up by connections that still rest in TIME_WAIT.
         self._address = f"127.{dice.randrange(1, 250)}.{dice.randrange(250)}.{dice.randrange(1, 250)}"
-        self._transport: asyncio.Transport
+        self._socket: socket.socket
+        self._loop = asyncio.get_running_loop()
         self._received = bytearray()
-        self._arrived: asyncio.Future[None] | None = None
         self._is_over = False
         self.was_reset = False
         """Whether the end was RST: what the server sent before it may be lost."""
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        await loop.create_connection(lambda: self, "127.0.0.1", self._port, local_addr=(self._address, 0))
+        self._socket = socket.socket()
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.bind((self._address, 0))
+        await self._loop.sock_connect(self._socket, ("127.0.0.1", self._port))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._transport.abort()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio."""
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        """asyncio."""
-        self._received += data
-        self._wake()
-
-    def eof_received(self) -> None:
-        """asyncio."""
-        self._is_over = True
-        self._wake()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """asyncio."""
-        self._is_over = True
-        self.was_reset = self.was_reset or isinstance(error, ConnectionError)
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._arrived is not None and not self._arrived.done():
-            self._arrived.set_result(None)
+        self._socket.close()
 
     async def _more(self) -> bool:
         """Wait until something arrived behind what was taken; False at the end."""
         while not self._received and not self._is_over:
-            self._arrived = asyncio.get_running_loop().create_future()
-            await self._arrived
+            try:
+                data = await self._loop.sock_recv(self._socket, 65536)
+            except ConnectionError:
+                self.was_reset, data = True, b""
+            self._received += data
+            self._is_over = not data
         return bool(self._received)
 
     async def send(self, parts: Sequence[bytes]) -> None:
         """Send parts, each as a write of its own. The server may have closed already: its answer says why."""
-        for part in parts:
-            if self._transport.is_closing():
-                return
-            self._transport.write(part)
-            await asyncio.sleep(0)
+        try:
+            for part in parts:
+                await self._loop.sock_sendall(self._socket, part)
+                await asyncio.sleep(0)
+        except ConnectionError:
+            self.was_reset = True
 
     def finish(self) -> None:
         """Say that nothing more will come (FIN), still reading."""
-        if not self._transport.is_closing():
-            self._transport.write_eof()
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
 
     async def head(self) -> bytes:
         """The head of the answer; empty when the connection ended before it."""
