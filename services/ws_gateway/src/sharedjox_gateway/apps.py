@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Iterable
 from typing import Annotated
 
 from msgspec import Meta, Struct
-from sharedjox_contracts.signatures import matches
 from sharedjox_contracts.webhooks import WebhookEndpoint
 
 PositiveInt = Annotated[int, Meta(ge=1)]
@@ -80,12 +80,16 @@ class Signer:
             message = text.encode()
         except UnicodeEncodeError:  # lone surrogates
             return False
+        return self.verify_bytes(message, signature.encode("utf-8", "surrogatepass"))
+
+    def verify_bytes(self, message: bytes, signature: bytes) -> bool:
+        """Like `verify`, of what is at hand as bytes."""
         for prepared_inner, prepared_outer in self._keyed:
             inner = prepared_inner.copy()
             inner.update(message)
             outer = prepared_outer.copy()
             outer.update(inner.digest())
-            if matches(outer.hexdigest(), signature):
+            if hmac.compare_digest(outer.hexdigest().encode(), signature):
                 return True
         return False
 

@@ -31,7 +31,7 @@ from .handler import MessageHandler
 from .heartbeat import TICK_SECONDS, Heartbeat
 from .http.api import HttpApi
 from .http.channels import ChannelDirectory
-from .http.connection import ApiConnections
+from .http.connections import ApiConnections
 from .http.publishing import EventPublishing
 from .hub.channel import Channel
 from .hub.hub import Hub

@@ -27,8 +27,10 @@ class LatencyHistogram:
 
     def observe(self, seconds: float) -> None:
         """Count one value; clocks of two machines may differ, so a negative one counts as 0."""
-        self.counts[bisect_left(LATENCY_BUCKETS, max(seconds, 0.0))] += 1
-        self.total_seconds += max(seconds, 0.0)
+        if seconds < 0:
+            seconds = 0.0
+        self.counts[bisect_left(LATENCY_BUCKETS, seconds)] += 1
+        self.total_seconds += seconds
 
 
 class Stats:

@@ -8,6 +8,9 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
+from sharedjox_contracts.publication import decode_publication
+from sharedjox_contracts.redis_layout import log_key
 from sharedjox_devstack.redis import EmbeddedRedis
 
 from tests.support.gateway import APP, Clients, GatewayNode, running_gateways
@@ -60,6 +63,87 @@ async def test_what_could_smuggle_a_request_is_refused(node: GatewayNode, reques
     await connection.send(request_ + HEALTH)
     assert (await connection.answer()).status == 400
     assert b"HTTP/1.1 2" not in await connection.ended()
+
+
+SMUGGLED = b"Content-Length: 0\r\n"
+"""A length behind the one that counts for whoever does not look."""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "status"),
+    [
+        (b"Content-Length: ", SMUGGLED + b"Content-Length: ", 400),
+        (b"Content-Length: ", b"Transfer-Encoding: chunked\r\nContent-Length: ", 400),
+        (b"Content-Length: ", b"Content-Length: -", 400),
+        (b"Content-Length: ", b"Content-Length: 99999999", 413),
+        (b"Host: gateway", b"Host: gateway\r\n folded: x", 400),
+        (b"Host: gateway", b"Bad Header: x\r\nHost: gateway", 400),
+        (b"auth_version=1.0", b"auth_version=2.0", 401),
+        (b"auth_signature=", b"auth_signature=0", 401),
+        (b'"data"', b'"Data"', 401),
+        (b" HTTP/1.1", b" HTTP/9.1", 400),
+        (b"/events?", b"/ events?", 400),
+    ],
+)
+async def test_behind_a_request_that_was_passed_others_are_looked_at_as_closely(
+    node: GatewayNode, connect: Connect, old: bytes, new: bytes, status: int
+) -> None:
+    """Heads that were seen before take a short way; what differs in anything does not slip through it."""
+    connection = await connect(node)
+    for _ in range(3):
+        await connection.send(event_request())
+        assert (await connection.answer()).body == b"{}"
+    request = event_request()
+    assert old in request
+    await connection.send(request.replace(old, new, 1) + HEALTH)
+    assert (await connection.answer()).status == status
+
+
+async def test_requests_are_taken_however_they_are_cut(node: GatewayNode, clients: Clients, connect: Connect) -> None:
+    """The short way takes whole requests only; what is cut anywhere goes on the long one and back."""
+    client = await clients.open(node)
+    await client.subscribe("cut")
+    connection = await connect(node)
+    requests = [
+        sign_request("POST", "/events", {"name": "e", "channels": ["cut"], "data": str(number)}).encode()
+        for number in range(40)
+    ]
+    whole, sizes = b"".join(requests), (1, 150, 400, 1000, 333, 7, 2500)
+    at = step = 0
+    while at < len(whole):
+        await connection.send(whole[at : at + sizes[step % len(sizes)]])
+        at += sizes[step % len(sizes)]
+        step += 1
+        await asyncio.sleep(0)
+    for _ in requests:
+        assert (await connection.answer()).body == b"{}"
+    await client.wait_for("e", count=len(requests))
+    assert [frame.data for frame in client.of("e")] == list(range(len(requests)))
+
+
+async def test_what_a_header_asks_for_is_not_forgotten_for_having_been_seen(
+    node: GatewayNode, connect: Connect
+) -> None:
+    for _ in range(3):
+        connection = await connect(node)
+        await connection.send(event_request())
+        assert "connection" not in (await connection.answer()).headers
+        await connection.send(event_request("Connection: close"))
+        answer = await connection.answer()
+        assert (answer.body, answer.headers["connection"]) == (b"{}", "close")
+        assert await connection.ended() == b""
+
+
+async def test_a_trace_goes_with_its_event_and_with_no_other(node: GatewayNode, connect: Connect, redis: Redis) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    connection = await connect(node)
+    for headers in ((), (), (f"traceparent: {trace}", "X-Request-Id: r-1"), ()):
+        body = {"name": "e", "channels": ["traced"], "data": "{}"}
+        await connection.send(sign_request("POST", "/events", body).encode(*headers))
+        assert (await connection.answer()).body == b"{}"
+    entries = await redis.xrange(log_key(APP.id, "traced"))
+    seen = [decode_publication(fields[b"m"]).header for _, fields in entries]
+    assert [(header.traceparent, header.request_id) for header in seen] == [("", "")] * 2 + [(trace, "r-1"), ("", "")]
 
 
 @pytest.mark.parametrize("is_chunked", [False, True])

@@ -5,6 +5,7 @@ Source: Pusher Channels, "HTTP API: GET channels, GET channel, GET users", and i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from sharedjox_contracts.channels import ChannelKind, channel_kind, is_valid_channel_name
@@ -53,7 +54,7 @@ class ChannelDirectory:
 
     # --- endpoints --------------------------------------------------------------------------------------------------
 
-    async def channels(self, app: App, parameters: dict[str, str]) -> Answer:
+    async def channels(self, app: App, parameters: Mapping[str, str]) -> Answer:
         """`GET /channels`: those with at least one subscriber."""
         prefix = parameters.get("filter_by_prefix", "")
         wanted = read_info(parameters.get("info", ""))
@@ -74,7 +75,7 @@ class ChannelDirectory:
                 attributes["subscription_count"] = totals[name]
         return json_answer({"channels": listed})
 
-    async def channel(self, app: App, name: str, parameters: dict[str, str]) -> Answer:
+    async def channel(self, app: App, name: str, parameters: Mapping[str, str]) -> Answer:
         """`GET /channels/{name}`."""
         kind = _check_name(app, name)
         wanted = read_info(parameters.get("info", ""))

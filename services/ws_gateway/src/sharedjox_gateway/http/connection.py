@@ -1,7 +1,8 @@
 """HTTP/1.1 for the API: keep-alive and pipelining on one asyncio protocol, without a task per request.
 
-A request that is for somebody else (health, metrics, a WebSocket upgrade on a reused upstream connection) hands the
-transport back to the entry. Parsing is httptools' (llhttp), strict.
+Parsing is httptools' (llhttp), strict, but for requests like one that it has passed before (see `usual`). A request
+that is for somebody else (health, metrics, a WebSocket upgrade on a reused upstream connection) hands the transport
+back to the entry.
 """
 
 from __future__ import annotations
@@ -9,13 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from email.utils import formatdate
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 import httptools
 
-from .api import HttpApi
-from .exchange import Answer, ApiRequest, RefusedError, render
+from .connections import ApiConnections
+from .exchange import EMPTY, Answer, ApiRequest, RefusedError, render
 from .routing import is_api_request
 
 MAX_HEAD_BYTES: Final = 16 * 1024
@@ -26,61 +26,7 @@ LINGER_SECONDS: Final = 2.0
 MAX_HEADER_TEXT: Final = 200
 
 HandBack = Callable[[asyncio.Transport, bytes], None]
-
-
-class Abortable(Protocol):
-    """A connection that can be dropped."""
-
-    def abort(self) -> None:
-        """Drop it now."""
-        ...
-
-
-class ApiConnections:
-    """All API connections of this process: their time limits, their end. `tick` is called a few times a second."""
-
-    def __init__(
-        self, api: HttpApi, *, request_timeout_seconds: float, keep_alive_seconds: float, now: Callable[[], float]
-    ) -> None:
-        self.api = api
-        self.open: set[ApiConnection] = set()
-        self.slow: dict[Abortable, float] = {}
-        """Connections of others (uvicorn has no such limit) on which a request began to arrive, and when."""
-        self.is_draining = False
-        self.max_body_bytes = 0
-        self.now = 0.0
-        """The time of the last tick: exact enough for time limits, and free."""
-        self.date = b""
-        self._clock = now
-        self._request_timeout = request_timeout_seconds
-        self._keep_alive = keep_alive_seconds
-        self._refresh()
-
-    def _refresh(self) -> None:
-        self.now = self._clock()
-        self.date = f"date: {formatdate(usegmt=True)}\r\n".encode()
-        self.max_body_bytes = self.api.max_body_bytes()
-
-    def tick(self) -> None:
-        """End connections that are idle, or too slow with a request."""
-        self._refresh()
-        for connection in list(self.open):
-            connection.check_time(self.now, self._request_timeout, self._keep_alive)
-        for other, since in list(self.slow.items()):
-            if self.now - since > self._request_timeout:
-                del self.slow[other]
-                other.abort()
-
-    def drain(self) -> None:
-        """Answer what is under way, close the rest; from now on every answer is its connection's last."""
-        self.is_draining = True
-        for connection in list(self.open):
-            connection.close_if_idle()
-
-    def abort(self) -> None:
-        """Drop whatever is left."""
-        for connection in list(self.open):
-            connection.abort()
+"""Gives a transport and what arrived on it back to the entry."""
 
 
 class _Slot:
@@ -101,7 +47,10 @@ class _Slot:
             owner = connection.owner
             if owner.is_draining:
                 self.is_last, self.persistence = True, "close"
-            self.data = render(answer, date=owner.date, connection=self.persistence, without_body=self.without_body)
+            if answer is EMPTY and not (self.persistence or self.without_body):
+                self.data = owner.empty_answer
+            else:
+                self.data = render(answer, date=owner.date, connection=self.persistence, without_body=self.without_body)
             connection.answered()
 
 
@@ -112,6 +61,7 @@ class ApiConnection(asyncio.Protocol):
         "_body",
         "_buffer",
         "_expects_continue",
+        "_first",
         "_hand_back",
         "_head_bytes",
         "_head_without_offer",
@@ -119,6 +69,7 @@ class ApiConnection(asyncio.Protocol):
         "_in_message",
         "_is_ending",
         "_is_paused",
+        "_is_special",
         "_kept_headers",
         "_parser",
         "_request_id",
@@ -138,6 +89,8 @@ class ApiConnection(asyncio.Protocol):
         """Gone with the transport: it refers back here, and a cycle per connection would keep the collector busy."""
         self._slots: deque[_Slot] = deque()
         self._buffer = b""
+        self._first = b""
+        """What the parser got at the beginning of a request, until that request is whole."""
         self._since = owner.now
         self._in_message = False
         self._in_head = False
@@ -154,6 +107,8 @@ class ApiConnection(asyncio.Protocol):
         self._traceparent = ""
         self._request_id = ""
         self._expects_continue = False
+        self._is_special = False
+        """A header asks for more than an answer to the body."""
         self._kept_headers = b""
 
     # --- asyncio ----------------------------------------------------------------------------------------------------
@@ -186,13 +141,25 @@ class ApiConnection(asyncio.Protocol):
         """asyncio: part of a request, or several."""
         if self._is_ending:
             return
-        if not (self._in_message or self._slots):
-            self._since = self.owner.now
-            if self._buffer or not data.startswith(b"POST /apps/"):
-                data = self._for_us(data)
-                if not data:
-                    return
-        self._feed(data)
+        if not self._in_message:
+            data = data if self._buffer else self._take_usual(data)
+            if data and not self._slots:
+                self._since = self.owner.now
+                if self._buffer or not data.startswith(b"POST /apps/"):
+                    data = self._for_us(data)
+            self._first = data
+        if data:
+            self._feed(data)
+
+    def _take_usual(self, data: bytes) -> bytes:
+        """Between requests: handle those at the beginning of `data` that need no parser. Returns what follows them."""
+        owner = self.owner
+        while (found := owner.usual.take(data, owner.max_body_bytes)) is not None:
+            path, query, body, keeps_alive, size = found
+            self._since = owner.now
+            self._handle(ApiRequest("POST", path, query, body), is_last=not keeps_alive)
+            data = data[size:] if size < len(data) and not self._is_ending else b""
+        return data
 
     def _for_us(self, data: bytes) -> bytes:
         """Between requests: `data` if it begins one of ours, nothing when that is not clear yet or it was handed on."""
@@ -218,7 +185,7 @@ class ApiConnection(asyncio.Protocol):
         except httptools.HttpParserUpgrade as upgrade:
             # Java's client offers HTTP/2 with its first request. We pass the offer over, as RFC 9110 allows; httptools
             # takes it for accepted and stops behind the head, so it gets a head without the offer, and the rest.
-            head, self._head_without_offer = self._head_without_offer, b""
+            head, self._head_without_offer, self._first = self._head_without_offer, b"", b""
             self._reset()
             self._parser = httptools.HttpRequestParser(self)
             self._feed(head + data[upgrade.args[0] :])
@@ -248,12 +215,16 @@ class ApiConnection(asyncio.Protocol):
             self._check_length(name, value)
         elif size == 17 and name.lower() == b"transfer-encoding":
             self._kept_headers += b"transfer-encoding: %s\r\n" % value
+            self._is_special = True
         elif size == 6 and name.lower() == b"expect":
             self._expects_continue = value.lower() == b"100-continue"
+            self._is_special = True
         elif size == 11 and name.lower() == b"traceparent":
             self._traceparent = _header_text(value)
+            self._is_special = True
         elif size == 12 and name.lower() == b"x-request-id":
             self._request_id = _header_text(value)
+            self._is_special = True
 
     def _check_length(self, name: bytes, value: bytes) -> None:
         if name.lower() == b"content-length" and value.isdigit():
@@ -269,6 +240,7 @@ class ApiConnection(asyncio.Protocol):
         self._in_head = False
         if self._parser is not None and self._parser.should_upgrade():
             method = self._parser.get_method()
+            self._is_special = True
             self._head_without_offer = b"%s %s HTTP/1.1\r\n%s\r\n" % (method, self._url, self._kept_headers)
         if self._expects_continue and not self._is_ending and not self._slots and self.transport is not None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -294,16 +266,21 @@ class ApiConnection(asyncio.Protocol):
         parser = self._parser
         if self._is_ending or parser is None:
             return
-        method = parser.get_method().decode("ascii")
-        keeps = parser.should_keep_alive()
-        persistence = "" if keeps else "close"
-        if keeps and parser.get_http_version() == "1.0":
-            persistence = "keep-alive"
-        slot = _Slot(self, is_last=not keeps, persistence=persistence, without_body=method == "HEAD")
-        self._is_ending = not keeps
+        method, version = parser.get_method().decode("ascii"), parser.get_http_version()
+        keeps_alive = parser.should_keep_alive()
+        first, self._first = self._first, b""
+        if first and method == "POST" and version == "1.1" and not self._is_special:
+            self.owner.usual.learn(first, keeps_alive=keeps_alive)
         path, _, query = self._target().partition(b"?")
         request = ApiRequest(method, path, query, bytes(self._body), self._traceparent, self._request_id)
         self._reset()
+        self._handle(request, is_last=not keeps_alive, says_so=version == "1.0")
+
+    def _handle(self, request: ApiRequest, *, is_last: bool, says_so: bool = False) -> None:
+        """Give a whole request to the API. `says_so`: the answer says that the connection goes on, too."""
+        persistence = "close" if is_last else "keep-alive" if says_so else ""
+        slot = _Slot(self, is_last=is_last, persistence=persistence, without_body=request.method == "HEAD")
+        self._is_ending = is_last
         self._slots.append(slot)
         if len(self._slots) >= MAX_PIPELINED:
             self._pause_reading()

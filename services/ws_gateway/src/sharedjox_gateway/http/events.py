@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, TypeVar
 
 import msgspec
@@ -29,6 +30,11 @@ MAX_USER_ID_LENGTH: Final = 200
 _SHOWN: Final = 200
 _EVENT_ID: Final = re.compile(r"[A-Za-z0-9._:\-]{1,64}")
 _T = TypeVar("_T")
+MAX_REMEMBERED: Final = 2048
+MAX_REMEMBERED_LENGTH: Final = 256
+"""Longer names are looked at anew each time: what is remembered must not grow with what is sent."""
+_remembered_kind: Final = lru_cache(MAX_REMEMBERED)(channel_kind)
+_remembered_check: Final = lru_cache(MAX_REMEMBERED)(is_valid_channel_name)
 
 
 class EventBody(Struct, frozen=True, gc=False):
@@ -176,20 +182,25 @@ def _check_channels(sent: EventBody, limits: AppLimits, where: str) -> tuple[str
     distinct = tuple(dict.fromkeys(channels))
     for channel in distinct:
         check_channel_name(channel, limits, where)
-    if len(distinct) > 1 and any(channel_kind(channel).is_encrypted for channel in distinct):
+    if len(distinct) > 1 and any(kind_of(channel).is_encrypted for channel in distinct):
         raise RefusedError(
             400, f"{where}An event for an encrypted channel goes to that channel alone: each has a key of its own"
         )
     return distinct
 
 
+def kind_of(name: str) -> ChannelKind:
+    """`channel_kind`, for names that are published on again and again."""
+    return _remembered_kind(name) if len(name) <= MAX_REMEMBERED_LENGTH else channel_kind(name)
+
+
 def check_channel_name(name: str, limits: AppLimits, where: str = "") -> ChannelKind:
     """The kind of a channel that may be published on. Raises: RefusedError (400)."""
-    kind = channel_kind(name)
+    kind = kind_of(name)
     longest = limits.max_channel_name_length
     if kind is ChannelKind.SERVER_TO_USER:
         longest = len(SERVER_TO_USER_PREFIX) + MAX_USER_ID_LENGTH
-    if not is_valid_channel_name(name, max_length=longest):
+    if len(name) > longest or not _remembered_check(name, max_length=longest):
         reason = (
             f"{len(name)} of at most {longest} characters"
             if len(name) > longest

@@ -17,7 +17,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from sharedjox_gateway.protocol.handshake import is_upgrade
 
 from .api import HttpApi
-from .connection import ApiConnections, HandBack
+from .connection import HandBack
+from .connections import ApiConnections
 from .exchange import Answer, ApiRequest, RefusedError
 from .routing import is_api_request
 

@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import hiredis
-from msgspec import Struct
-from sharedjox_contracts.channels import ChannelKind, channel_kind
+from sharedjox_contracts.channels import ChannelKind
 from sharedjox_contracts.frames import open_event_frame
 from sharedjox_contracts.publication import Header, encode_header
 from sharedjox_kit.clock import unix_us
@@ -26,18 +25,11 @@ from sharedjox_gateway.broker.durable import DurableEvent, PublishHandler
 from sharedjox_gateway.stats import Stats
 
 from .channels import ChannelDirectory
-from .events import Event
+from .events import Event, kind_of
 from .exchange import EMPTY, Answer, ApiRequest, Respond, json_answer, unavailable
 
 _log = get_logger(__name__)
 MAX_UNCONFIRMED_LOG_EVERY: Final = 100
-
-
-class Origin(Struct, frozen=True, gc=False):
-    """What goes into the headers of a request's events."""
-
-    request_id: str
-    traceparent: str
 
 
 class EventPublishing:
@@ -81,29 +73,21 @@ class EventPublishing:
 
     def publish(self, app: App, events: Sequence[Event], request: ApiRequest, done: PublishHandler) -> None:
         """Publish checked events; those of one channel in one call, so that none of them overtakes another."""
-        origin = Origin(request.request_id, request.traceparent)
+        self._stats.api_events += len(events)
         by_channel: dict[str, list[DurableEvent]] = {}
         for event in events:
             for channel in event.channels:
-                by_channel.setdefault(channel, []).append(self._durable(event, channel, origin))
-        self._stats.api_events += len(events)
+                by_channel.setdefault(channel, []).append(self._durable(event, channel, request))
         if len(by_channel) > 1:
             done = _when_all_confirmed(len(by_channel), done)
         for channel, durable in by_channel.items():
-            kind = channel_kind(channel)
+            kind = kind_of(channel)
             cache_ms = self._cache_ms if kind is not ChannelKind.PUBLIC and kind.is_cache else 0
             self._broker.publish_durable(app.id, channel, durable, cache_ms, done)
 
-    def _durable(self, event: Event, channel: str, origin: Origin) -> DurableEvent:
+    def _durable(self, event: Event, channel: str, request: ApiRequest) -> DurableEvent:
         event_id = event.event_id or f"{self._stem}-{next(self._numbers):x}"
-        header = Header(
-            event.name,
-            event_id,
-            except_socket_id=event.socket_id,
-            committed_at_us=unix_us(),
-            traceparent=origin.traceparent,
-            request_id=origin.request_id,
-        )
+        header = Header(event.name, event_id, event.socket_id, unix_us(), request.traceparent, request.request_id)
         frame = open_event_frame(event=event.name, channel=channel, data=event.data, event_id=event_id)
         return DurableEvent(event_id, frame, encode_header(header))
 
@@ -145,7 +129,7 @@ class EventPublishing:
 
 def _applicable(channel: str, info: tuple[str, ...]) -> tuple[str, ...]:
     """In answers to a publish, attributes that a kind of channel does not have are left out, not refused."""
-    kind = channel_kind(channel)
+    kind = kind_of(channel)
     wanted = {"user_count": kind.is_presence, "subscription_count": not kind.is_presence, "cache": False}
     return tuple(attribute for attribute in info if wanted[attribute])
 

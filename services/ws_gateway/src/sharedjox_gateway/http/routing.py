@@ -30,15 +30,12 @@ class Endpoint(Enum):
     STATS = ("channel_stats", "GET")
     CONNECTIONS = ("connections", "GET")
 
-    @property
-    def label(self) -> str:
+    def __init__(self, label: str, method: str) -> None:
+        # Plain attributes, because properties of an Enum cost a microsecond each.
+        self.label: Final = label
         """The name in metrics."""
-        return self.value[0]
-
-    @property
-    def method(self) -> str:
+        self.method: Final = method
         """The one method; GET includes HEAD."""
-        return self.value[1]
 
 
 class Route(Struct, frozen=True):
