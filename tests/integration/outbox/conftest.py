@@ -16,6 +16,7 @@ from sharedjox_contracts.events import Payload, WalletUpdated
 from sharedjox_contracts.history import HistoryPolicy
 from sharedjox_contracts.publication import Publication, decode_publication
 from sharedjox_contracts.redis_layout import HistoryLimits, log_key
+from sharedjox_kit.cluster_clients import ClusterClients
 from sharedjox_kit.redis import create_redis
 from sharedjox_outbox.build import build_relay
 from sharedjox_outbox.claims import RecordPool, Row
@@ -84,6 +85,7 @@ class Outbox:
         settings: RelaySettings | None = None,
         limits: HistoryLimits | None = None,
         on_control: Callable[[Row, Payload], Awaitable[None]] | None = None,
+        channels: ClusterClients | None = None,
     ) -> Relay:
         """A relay from this outbox."""
         return build_relay(
@@ -94,6 +96,7 @@ class Outbox:
             on_control=on_control or self.on_control,
             settings=settings,
             history=HistoryPolicy(limits) if limits is not None else None,
+            channels=channels,
         )
 
 

@@ -19,6 +19,7 @@ Commands to the gateways are events of a channel of their own, CONTROL_CHANNEL, 
 
 from __future__ import annotations
 
+import binascii
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -53,6 +54,15 @@ def seen_key(app_id: str, channel: str, client_id: str) -> str:
 def live_topic(app_id: str, channel: str) -> str:
     """The pub/sub name that gateways listen on for this channel."""
     return _key(app_id, channel, "live")
+
+
+CHANNEL_SLOTS: Final = 16_384
+"""Into how many slots a Redis Cluster divides what it holds."""
+
+
+def channel_slot(app_id: str, channel: str) -> int:
+    """The slot of a channel's keys and of its live topic (Redis Cluster specification, "Key distribution model")."""
+    return binascii.crc_hqx(f"{app_id}:{channel}".encode(), 0) % CHANNEL_SLOTS
 
 
 def parse_live_topic(topic: str) -> tuple[str, str]:

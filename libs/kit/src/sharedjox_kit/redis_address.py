@@ -1,11 +1,16 @@
-"""Where a Redis is, read from REDIS_URL."""
+"""Where a Redis is, read from REDIS_URL; where a Redis Cluster is, read from REDIS_CHANNELS_URL."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Final, TypeAlias
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-SENTINEL_PORT = 26379
+SENTINEL_PORT: Final = 26379
+REDIS_PORT: Final = 6379
+
+Place: TypeAlias = tuple[str, int]
+"""Host and port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +28,35 @@ class RedisAddress:
     password: str = ""
     database: int = 0
     use_tls: bool = False
-    sentinels: tuple[tuple[str, int], ...] = ()
+    sentinels: tuple[Place, ...] = ()
     master: str = ""
     sentinel_username: str = ""
     sentinel_password: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterAddress:
+    """Some nodes of a Redis Cluster, which know the others, and how to log in to each of them."""
+
+    seeds: tuple[Place, ...]
+    username: str = ""
+    password: str = ""
+    use_tls: bool = False
+
+    def node(self, place: Place) -> RedisAddress:
+        """The address of one node."""
+        host, port = place
+        return RedisAddress(host, port, username=self.username, password=self.password, use_tls=self.use_tls)
+
+    def node_url(self, place: Place) -> str:
+        """The same as text."""
+        host, port = place
+        login = f"{quote(self.username, safe='')}:{quote(self.password, safe='')}@" if self.password else ""
+        return f"{'rediss' if self.use_tls else 'redis'}://{login}{f'[{host}]' if ':' in host else host}:{port}/0"
+
+    def __str__(self) -> str:
+        """Without the log-in: for logs and reports."""
+        return ",".join(f"{host}:{port}" for host, port in self.seeds)
 
 
 def parse_redis_url(url: str) -> RedisAddress:
@@ -41,12 +71,15 @@ def parse_redis_url(url: str) -> RedisAddress:
     username, password = unquote(parts.username or ""), unquote(parts.password or "")
     if parts.scheme == "unix":
         return RedisAddress(host="", port=0, path=parts.path, username=username, password=password)
+    if parts.scheme in ("redis+cluster", "rediss+cluster"):
+        msg = "REDIS_URL cannot be a Cluster, the queue needs one server; give the Cluster to REDIS_CHANNELS_URL"
+        raise ValueError(msg)
     if parts.scheme not in ("redis", "rediss"):
         msg = f"REDIS_URL must begin with redis://, rediss://, unix:// or redis+sentinel://, not {parts.scheme!r}"
         raise ValueError(msg)
     return RedisAddress(
         host=parts.hostname or "127.0.0.1",
-        port=parts.port or 6379,
+        port=parts.port or REDIS_PORT,
         username=username,
         password=password,
         database=_database(parts.path.strip("/")),
@@ -54,12 +87,27 @@ def parse_redis_url(url: str) -> RedisAddress:
     )
 
 
+def parse_cluster_url(url: str) -> ClusterAddress:
+    """Read `redis+cluster://user:password@host:port,host:port` (rediss+cluster: TLS). Raises: ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis+cluster", "rediss+cluster"):
+        msg = f"REDIS_CHANNELS_URL must begin with redis+cluster:// or rediss+cluster://, not {parts.scheme!r}"
+        raise ValueError(msg)
+    login, _, hosts = parts.netloc.rpartition("@")
+    username, _, password = login.partition(":")
+    seeds = _places(hosts, "REDIS_CHANNELS_URL", REDIS_PORT)
+    if not seeds or parts.path.strip("/") not in ("", "0"):
+        msg = "REDIS_CHANNELS_URL: redis+cluster://host:port,host:port needs hosts, and a Cluster has no databases"
+        raise ValueError(msg)
+    return ClusterAddress(seeds, unquote(username), unquote(password), parts.scheme == "rediss+cluster")
+
+
 def _behind_sentinels(url: str) -> RedisAddress:
     parts = urlsplit(url)
     login, _, hosts = parts.netloc.rpartition("@")
     username, _, password = login.partition(":")
     master, _, database = parts.path.strip("/").partition("/")
-    sentinels = tuple(_place(host.strip()) for host in hosts.split(",") if host.strip())
+    sentinels = _places(hosts, "REDIS_URL", SENTINEL_PORT)
     if not sentinels or not master:
         msg = "REDIS_URL: redis+sentinel://host:port,host:port/name-of-the-master needs the hosts and the name"
         raise ValueError(msg)
@@ -78,12 +126,16 @@ def _behind_sentinels(url: str) -> RedisAddress:
     )
 
 
-def _place(text: str) -> tuple[str, int]:
+def _places(text: str, setting: str, port: int) -> tuple[Place, ...]:
+    return tuple(_place(host.strip(), setting, port) for host in text.split(",") if host.strip())
+
+
+def _place(text: str, setting: str, port: int) -> Place:
     parts = urlsplit(f"//{text}")
     if not parts.hostname:
-        msg = f"REDIS_URL: {text!r} is no host:port"
+        msg = f"{setting}: {text!r} is no host:port"
         raise ValueError(msg)
-    return parts.hostname, parts.port or SENTINEL_PORT
+    return parts.hostname, parts.port or port
 
 
 def _database(text: str) -> int:

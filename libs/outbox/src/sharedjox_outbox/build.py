@@ -7,9 +7,11 @@ from typing import Final
 from redis.asyncio import Redis
 from sharedjox_contracts.history import HistoryPolicy
 from sharedjox_contracts.redis_layout import HistoryLimits
+from sharedjox_kit.cluster_clients import ClusterClients
 from sharedjox_kit.tracing import Tracing
 
 from .claims import RecordPool
+from .cluster_publisher import ClusterPublisher
 from .metrics import RelayMetrics
 from .preparation import Preparer
 from .publisher import EventPublisher
@@ -28,11 +30,13 @@ def build_relay(
     settings: RelaySettings | None = None,
     history: HistoryPolicy | None = None,
     max_data_bytes: int = DEFAULT_MAX_DATA_BYTES,
-    sharded: bool = False,
+    channels: ClusterClients | None = None,
     tracing: Tracing | None = None,
 ) -> Relay:
     """A relay from `pool` to `redis`, whose client must not retry by itself (the relay does).
 
+    `channels`: the Cluster on which channels live instead; `redis` has the commands to the gateways then. The caller
+    closes both, the relay with its `aclose` before them.
     Raises: ValueError when a batch is longer than a channel's history: its repeat after a crash would then not be
     recognized.
     """
@@ -40,9 +44,10 @@ def build_relay(
     if max(settings.batch_rows, settings.repeat_rows_per_channel) > history.shortest:
         msg = f"a history of {history.shortest} events cannot recognize a repeated batch of {settings.batch_rows}"
         raise ValueError(msg)
+    publisher = EventPublisher(redis, app_id=app_id)
     return Relay(
         pool=pool,
-        publisher=EventPublisher(redis, app_id=app_id, sharded=sharded),
+        publisher=publisher if channels is None else ClusterPublisher(channels, publisher, app_id=app_id),
         preparer=Preparer(history, max_data_bytes=max_data_bytes, tracing=tracing),
         on_control=on_control,
         metrics=metrics,

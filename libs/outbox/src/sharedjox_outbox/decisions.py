@@ -43,7 +43,10 @@ _OUTAGES: Final = (
     asyncio.IncompleteReadError,
 )
 # redis-py has no class of its own for these answers.
-_OUTAGE_ANSWERS: Final = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "UNKILLABLE", "OOM")
+_OUTAGE_ANSWERS: Final = (
+    *("MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED ", "ASK "),
+    *("BUSY", "UNKILLABLE", "OOM"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from .claims import Connection, RecordPool, Row
 from .decisions import Backoff, Park, RetryChannel, RetryWholeRelay, decide
 from .metrics import RelayMetrics
 from .preparation import ControlStep, EventStep, Plan, Preparer, Step
-from .publisher import EventPublisher, HistoryInDoubtError, StepPublished
+from .publisher import HistoryInDoubtError, Publisher, StepPublished
 from .schema import SHARDS
 
 log = get_logger(__name__)
@@ -37,6 +37,8 @@ _POSTGRES_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncp
 _CONTENDED_SECONDS: Final = 0.01
 _CONTROL_SECONDS: Final = 5.0
 _CHANNEL_RETRY_SECONDS: Final = 1.0
+_MOST_REPAIRS: Final = 3
+"""One after the other: a history that is in doubt again at once is left for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +80,16 @@ class _Pass:
     has_more: bool = False
     is_contended: bool = False
     outage: RetryWholeRelay | None = None
+    doubtful: Sequence[str] = ()
 
 
 @dataclass(slots=True)
 class _Delivery:
-    """Collects what happened to a batch's rows."""
+    """Collects what happened to a batch's rows. Nothing of `doubtful` channels was published."""
 
     published: list[int] = field(default_factory=list)
     outage: RetryWholeRelay | None = None
+    doubtful: list[str] = field(default_factory=list)
 
 
 class Relay:
@@ -95,7 +99,7 @@ class Relay:
         self,
         *,
         pool: RecordPool,
-        publisher: EventPublisher,
+        publisher: Publisher,
         preparer: Preparer,
         on_control: ControlHandler,
         metrics: RelayMetrics,
@@ -124,13 +128,23 @@ class Relay:
         except (*_POSTGRES_ERRORS, RedisError, OSError, TimeoutError) as error:
             return self._after_outage(f"{type(error).__name__}: {error}")
 
+    async def aclose(self) -> None:
+        """End what runs beside the relay, after the last `drain`."""
+        await self._publisher.aclose()
+
     async def _drain(self) -> NextRun:
+        repairs = 0
         while True:
             try:
                 done = await self._claim()
             except HistoryInDoubtError:
                 await self._repair_history()
                 done = await self._claim()
+            if self._publisher.is_in_doubt:
+                repairs += 1
+                if repairs > _MOST_REPAIRS or not await self._repair_part(done.doubtful):
+                    return self._after_outage("part of the history is in doubt")
+                continue
             if done.outage is not None:
                 return self._after_outage(done.outage.reason)
             self._backoff.reset()
@@ -154,11 +168,12 @@ class Relay:
             rows = await claims.select_pending(
                 connection, shards=claim.locked, except_channels=resting, limit=settings.batch_rows
             )
-            outage = await self._deliver(connection, rows)
+            delivery = await self._deliver(connection, rows)
         is_full = len(rows) * len(claim.locked) >= settings.batch_rows
-        return _Pass(len(rows), has_more=is_full or claim.pending > len(claim.locked), outage=outage)
+        has_more = is_full or claim.pending > len(claim.locked)
+        return _Pass(len(rows), has_more=has_more, outage=delivery.outage, doubtful=delivery.doubtful)
 
-    async def _deliver(self, connection: Connection, rows: Sequence[Row]) -> RetryWholeRelay | None:
+    async def _deliver(self, connection: Connection, rows: Sequence[Row]) -> _Delivery:
         """Publish `rows` and write down, in the open transaction, what became of each."""
         plan = self._preparer.plan(rows)
         for row, rejection in plan.rejected:
@@ -171,6 +186,9 @@ class Relay:
                     delivery.published += _row_ids(step)
                     continue
                 plan.steps.pop(step.channel, None)
+                if isinstance(error, HistoryInDoubtError):
+                    delivery.doubtful.append(step.channel)
+                    continue
                 decision = await self._note(connection, _first_row(step), error, is_control=_is_control(step))
                 if isinstance(decision, RetryWholeRelay):
                     delivery.outage = decision
@@ -178,7 +196,7 @@ class Relay:
             await claims.mark_published(connection, delivery.published)
         self._metrics.batch_rows.observe(len(rows))
         log.debug("outbox.batch_published", rows=len(rows), published=len(delivery.published))
-        return delivery.outage
+        return delivery
 
     async def _run_round(self, steps: Sequence[Step]) -> list[tuple[Step, BaseException | None]]:
         """Run one step of each channel; events of all channels share a round trip."""
@@ -233,12 +251,16 @@ class Relay:
                 # The handler asks other servers than the publisher does; events of other channels need not wait.
                 self._rest(row.channel, reason)
                 return RetryChannel(reason)
+            case RetryWholeRelay(reason) if self._publisher.is_divided:
+                self._rest(row.channel, reason)  # a node of several is away: the channels of the others go on
+                return RetryChannel(reason)
         return decision
 
     def _rest(self, channel: str, reason: str) -> None:
         self._metrics.failures.labels("retry_channel").inc()
         self._resting[channel] = time.monotonic() + _CHANNEL_RETRY_SECONDS
-        log.warning("outbox.channel_resting", channel=channel, reason=reason)
+        say = log.debug if self._publisher.is_divided else log.warning  # thousands may share a node that is away
+        say("outbox.channel_resting", channel=channel, reason=reason)
 
     def _resting_channels(self) -> list[str]:
         now = time.monotonic()
@@ -256,6 +278,16 @@ class Relay:
             for event in step.events:
                 if event.span is not None:
                     event.span.end()
+
+    async def _repair_part(self, channels: Sequence[str]) -> bool:
+        """Make the doubtful part of history good; if that fails, its channels wait and the others go on."""
+        try:
+            await self._repair_history()
+        except (HistoryInDoubtError, RedisError, OSError, TimeoutError) as error:
+            for channel in channels:
+                self._rest(channel, f"{type(error).__name__}: {error}")
+            return False
+        return True
 
     async def _repair_history(self) -> None:
         """Redis was restarted: publish again, before anything new, what it may have forgotten after confirming it."""
@@ -286,11 +318,16 @@ class Relay:
     async def _repeat(self, rows: Sequence[Row], cut_channels: set[str]) -> None:
         """Raises: what Redis answers to the first step that fails."""
         plan = self._preparer.plan(rows)
+        for channel, steps in list(plan.steps.items()):
+            plan.steps[channel] = [step for step in steps if self._publisher.is_doubtful(step)]
+            if not plan.steps[channel]:
+                del plan.steps[channel]
         for channel in cut_channels & plan.steps.keys():
             # More was published in the window than is repeated: if the oldest repeat is news to Redis, there is a hole
             # before it, and only another epoch tells subscribers so.
-            first = _first_row(plan.steps[channel][0])
-            await self._publisher.restart_history_unless_it_has(channel, str(first.event_id))
+            first = next((step for step in plan.steps[channel] if isinstance(step, EventStep)), None)
+            if first is not None:
+                await self._publisher.restart_history_unless_it_has(channel, str(_first_row(first).event_id))
         while plan.steps:
             steps = _take_first_steps(plan)
             events = [step for step in steps if isinstance(step, EventStep)]
