@@ -165,7 +165,7 @@ def ceilings(found: Step) -> list[Ceiling]:
     pooling = "smaller DATABASE_POOL_SIZE, then PgBouncer before the api"
     return [
         Ceiling("gateways", found.gateways, GATEWAY_PODS, "raise the gateway autoscaler's maxReplicas"),
-        Ceiling("Redis", found.redis_cores, BUSY, "sharded pub/sub over several nodes (not built: see below)"),
+        Ceiling("Redis", found.redis_cores, BUSY, "REDIS_CHANNELS_URL: a Cluster, a master for each share"),
         Ceiling("relays", found.workers, RELAYS, "more shards of the outbox (SHARDS, a migration)"),
         Ceiling("Postgres", found.postgres_cores, DATABASE_CORES * BUSY, "a larger node, then a replica for reads"),
         Ceiling("connections to Postgres", found.database_connections, DATABASE_CONNECTIONS, pooling),

@@ -9,7 +9,7 @@ from typing import NoReturn, TypeVar
 from pydantic import SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from .redis_address import parse_redis_url
+from .redis_address import parse_cluster_url, parse_redis_url
 
 
 class AppEnvironment(Enum):
@@ -46,6 +46,27 @@ class ServiceSettings(BaseSettings):
     def _check_redis_url(cls, value: str) -> str:
         parse_redis_url(value)
         return value
+
+
+class ChannelSettings(ServiceSettings):
+    """What those read who publish to channels, or read from them."""
+
+    redis_channels_url: str = ""
+    """A Redis Cluster for the channels' histories and announcements, over sharded pub/sub:
+    redis+cluster://user:password@host:port,host:port (rediss+cluster: TLS); everything else stays in REDIS_URL. Worker,
+    gateways and operators must be told the same. Empty: channels are in REDIS_URL too."""
+
+    @field_validator("redis_channels_url")
+    @classmethod
+    def _check_channels_url(cls, value: str) -> str:
+        if value:
+            parse_cluster_url(value)
+        return value
+
+    @property
+    def channels_place(self) -> str:
+        """Where channels are, without a log-in: for reports."""
+        return str(parse_cluster_url(self.redis_channels_url)) if self.redis_channels_url else ""
 
 
 _Settings = TypeVar("_Settings", bound=BaseSettings)

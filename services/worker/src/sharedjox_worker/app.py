@@ -15,12 +15,14 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sharedjox_kit.clock import Clock, SystemClock
+from sharedjox_kit.cluster_clients import ClusterClients
 from sharedjox_kit.environment import refuse
-from sharedjox_kit.health import AdminServer, Health
+from sharedjox_kit.health import AdminServer, Check, Health
 from sharedjox_kit.logs import get_logger
 from sharedjox_kit.metrics import create_registry
 from sharedjox_kit.processes import ProcessReport, fingerprint, own_report, reporting
 from sharedjox_kit.redis import create_redis
+from sharedjox_kit.redis_address import parse_cluster_url
 from sharedjox_kit.tasks import QUEUE_NAME
 from sharedjox_kit.tracing import Tracing, start_tracing
 from sharedjox_marketplace import channel_rules
@@ -33,6 +35,7 @@ from sharedjox_outbox.build import build_relay
 from sharedjox_outbox.claims import RecordPool
 from sharedjox_outbox.metrics import RelayMetrics
 from sharedjox_outbox.postgres import create_relay_pool
+from sharedjox_outbox.relay import Relay
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -90,10 +93,24 @@ class WorkerApp:
             # Its last export waits for the collector, so it does that beside the loop.
             stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
             metrics = RelayMetrics(registry)
-            runner = self._build_runner(
-                outbox=outbox, redis=redis, engine=engine, metrics=metrics, registry=registry, tracing=tracing
+            checks: dict[str, Check] = {"postgres": lambda: _ask_postgres(engine), "redis": redis.ping}
+            channels = None
+            if settings.redis_channels_url:
+                channels = ClusterClients(parse_cluster_url(settings.redis_channels_url))
+                stack.push_async_callback(channels.aclose)
+                checks["channels"] = channels.check
+            relay = self._build_relay(
+                outbox=outbox,
+                redis=redis,
+                channels=channels,
+                engine=engine,
+                metrics=metrics,
+                registry=registry,
+                tracing=tracing,
             )
-            health = Health({"postgres": lambda: _ask_postgres(engine), "redis": redis.ping})
+            stack.push_async_callback(relay.aclose)
+            runner = RelayRunner(relay, sweep_seconds=settings.relay_sweep_seconds)
+            health = Health(checks)
             if settings.worker_metrics_port:
                 admin = AdminServer(
                     host=settings.worker_metrics_host,
@@ -154,29 +171,32 @@ class WorkerApp:
                 "HISTORY_LENGTH": str(settings.history_length),
                 "HISTORY_AGE_SECONDS": str(settings.history_age_seconds),
                 "HISTORY_META_SECONDS": str(settings.history_meta_seconds),
+                "REDIS_CHANNELS_URL": settings.channels_place,
             },
             apps={app.id: [app.key, fingerprint(app.secret)] for app in signing},
         )
 
-    def _build_runner(
+    def _build_relay(
         self,
         *,
         outbox: RecordPool,
         redis: Redis,
+        channels: ClusterClients | None,
         engine: AsyncEngine,
         metrics: RelayMetrics,
         registry: CollectorRegistry,
         tracing: Tracing,
-    ) -> RelayRunner:
+    ) -> Relay:
         settings = self._settings
 
         async def who_may_stay(channel: str, user_ids: set[int]) -> frozenset[int]:
             async with engine.connect() as connection:
                 return await channel_rules.who_may_stay(connection, channel, user_ids)
 
-        relay = build_relay(
+        return build_relay(
             pool=outbox,
             redis=redis,
+            channels=channels,
             app_id=settings.reverb_app_id,
             metrics=metrics,
             on_control=AccessControl(
@@ -187,7 +207,6 @@ class WorkerApp:
             max_data_bytes=settings.relay_max_event_bytes,
             tracing=tracing,
         )
-        return RelayRunner(relay, sweep_seconds=settings.relay_sweep_seconds)
 
     def _on_wake(self, runner: RelayRunner) -> Callable[[], None]:
         def on_wake() -> None:

@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from sharedjox_contracts.history import HistoryPolicy, parse_history_kinds
 from sharedjox_contracts.redis_layout import HistoryLimits
 from sharedjox_contracts.webhooks import WebhookApp, decode_webhook_apps, endpoints_from_urls
-from sharedjox_kit.environment import ServiceSettings, reject_sample_secret
+from sharedjox_kit.environment import ChannelSettings, reject_sample_secret
 from sharedjox_marketplace.database import asyncpg_url
 from sharedjox_marketplace.notifications.push_rules import SAMPLE_VAPID_PRIVATE_KEY, public_vapid_key
 from sharedjox_outbox.relay import RelaySettings
@@ -20,7 +20,7 @@ from .webhooks.delivery import DeliveryLimits
 SAMPLE_SECRETS: Final = frozenset({"sharedjox-secret", "app-secret", "secret"})
 
 
-class WorkerSettings(ServiceSettings):
+class WorkerSettings(ChannelSettings):
     """What the worker reads from the environment."""
 
     database_url: str = "postgresql+asyncpg://app@127.0.0.1:5432/sharedjox"

@@ -14,8 +14,7 @@ import msgspec
 from sharedjox_contracts.publication import MalformedPublicationError, Publication, decode_publication
 from sharedjox_contracts.redis_layout import last_key
 
-from .broker.redis import RedisBroker
-from .broker.resp import Reply
+from .broker.resp import Reply, RespConnection
 from .hub.channel import Channel
 from .protocol import messages
 from .protocol.websocket import encode_frame
@@ -36,10 +35,13 @@ _DATA: Final = msgspec.json.Decoder(_Data)
 
 
 class CachedEvents:
-    """The last events of cache channels. Implements `subscriptions.Preparation`."""
+    """The last events of cache channels. Implements `subscriptions.Preparation`.
 
-    def __init__(self, broker: RedisBroker) -> None:
-        self._broker = broker
+    `commander_of` names the connection to the server of a channel, or None while that is away.
+    """
+
+    def __init__(self, commander_of: Callable[[str, str], RespConnection | None]) -> None:
+        self._commander_of = commander_of
         self._loop = asyncio.get_running_loop()
         self.on_miss: list[MissListener] = []
         """Told when a subscriber found no cached event."""
@@ -56,7 +58,7 @@ class CachedEvents:
                 cached = _decode(reply)
                 ready({}, lambda moment: self._frames(channel, cached, asked_at, moment))
 
-        commander = self._broker.commander
+        commander = self._commander_of(channel.app_id, channel.name)
         if join.connection.is_closing:
             ready({}, b"")
         elif commander is None:
@@ -81,7 +83,7 @@ class CachedEvents:
 
     async def info(self, app_id: str, channel: str) -> dict[str, Any] | None:
         """The cached event's data and its remaining life in seconds. Raises: OSError, hiredis.HiredisError."""
-        commander = self._broker.commander
+        commander = self._commander_of(app_id, channel)
         if commander is None:
             raise ConnectionError("Redis is away")
         key = last_key(app_id, channel)

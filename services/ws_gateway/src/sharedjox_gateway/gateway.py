@@ -6,15 +6,16 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from sharedjox_contracts.channels import channel_kind
 from sharedjox_contracts.control import Close, Command, Drain, TerminateUser, Unsubscribe, UserState
 from sharedjox_contracts.count_layout import CONNECTIONS_FIELD
 from sharedjox_kit.logs import get_logger
-from sharedjox_kit.redis_address import parse_redis_url
+from sharedjox_kit.redis_address import parse_cluster_url, parse_redis_url
 from sharedjox_kit.tracing import start_tracing
 
 from .apps import App, Apps
 from .apps_file import AppsFile
-from .broker.base import Broker
+from .broker.cluster import ClusterBroker
 from .broker.redis import RedisBroker
 from .cache import CachedEvents, InTurn
 from .callers import Callers
@@ -78,7 +79,8 @@ class Gateway:
             self.apps.ids,
             probe_seconds=settings.redis_probe_seconds,
         )
-        self.broker: Broker = self.redis
+        self.cluster = self._channels_cluster()
+        self.broker: RedisBroker | ClusterBroker = self.cluster or self.redis
         self.subscriptions.attach(self.broker)
         self.lease = NodeLease(
             self.redis, heartbeat_seconds=settings.lease_heartbeat_seconds, lease_seconds=settings.lease_seconds
@@ -87,7 +89,7 @@ class Gateway:
         self.presence = PresenceRegistry(self.hub, self.redis, self.lease, self.apps, self.subscriptions.refuse)
         self.subscriptions.presence = self.presence
         self.users = UserRegistry(self.hub, self.redis, self.lease, self.apps, self.subscriptions)
-        self.control = ControlFeed(self.broker, self._command, self._doubt)
+        self.control = ControlFeed(self.redis, self._command, self._doubt)
         self.control.follow(self.apps.ids)
         self.grants = GrantWatch(self.redis, self.hub.connections, self._send_away, loop.time)
         self.handler = MessageHandler(
@@ -116,7 +118,7 @@ class Gateway:
         self._app_connections: dict[str, int] = {}
         self.counts = Counts(self.hub, self.apps, self.redis, self.lease, self._app_connections)
         self.subscriptions.on_members = self.counts.mark
-        self.cached = CachedEvents(self.redis)
+        self.cached = CachedEvents(self.broker.commander_of)
         self.cached.on_miss.append(self.webhooks.cache_miss)
         self._presence_and_cache = InTurn(self.cached, self.presence)
         self.subscriptions.preparation = self._preparation
@@ -141,6 +143,25 @@ class Gateway:
         self._now = loop.time
         self._collector = Collector(self._now())
 
+    def _channels_cluster(self) -> ClusterBroker | None:
+        """The Cluster on which channels live, where REDIS_CHANNELS_URL names one."""
+        settings = self.settings
+        if not settings.redis_channels_url:
+            return None
+        return ClusterBroker(
+            parse_cluster_url(settings.redis_channels_url),
+            self.redis,
+            self.subscriptions,
+            settings.history(),
+            self._announces,
+            probe_seconds=settings.redis_probe_seconds,
+        )
+
+    def _announces(self, app_id: str, channel: str) -> bool:
+        """Whether scripts on the main Redis announce something to a channel's members: its roster or its count."""
+        app = self.apps.by_id(app_id)
+        return channel_kind(channel).is_presence or (app is not None and app.subscription_counts)
+
     # --- life -------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -148,6 +169,8 @@ class Gateway:
         loop = asyncio.get_running_loop()
         self._collector.install()
         self._tasks = [loop.create_task(work) for work in (self.redis.run(), self.lease.run(), self._keep_time())]
+        if self.cluster is not None:
+            self._tasks.append(loop.create_task(self.cluster.run()))
 
     async def stop(self) -> None:
         """End the background work and drop what is still connected."""
@@ -161,6 +184,8 @@ class Gateway:
         self.figures.retire()
         self.reports.retire()
         await self.lease.resign()
+        if self.cluster is not None:
+            await self.cluster.aclose()
         await self.redis.aclose()
         self._collector.uninstall()
         await asyncio.to_thread(self.tracing.shutdown)  # its last export waits for the collector
@@ -210,7 +235,7 @@ class Gateway:
     @property
     def is_ready(self) -> bool:
         """Whether this process should get new connections."""
-        return not self.is_draining and self.broker.is_connected
+        return not self.is_draining and self.broker.is_usable
 
     def present(self) -> dict[str, float]:
         """Gauges for `metrics`."""
@@ -229,6 +254,10 @@ class Gateway:
             "handshakes": len(self.heartbeat.entries),
             "xhr_sessions": len(self.xhr),
             "redis_connected": float(self.broker.is_connected),
+            "channel_servers": self.cluster.nodes if self.cluster is not None else 1,
+            "channel_servers_connected": (
+                self.cluster.nodes_connected if self.cluster is not None else int(self.redis.is_connected)
+            ),
             "draining": float(self.is_draining),
             "apps_file_refused": float(self._apps_file.is_refused),
         }
@@ -358,6 +387,8 @@ class Gateway:
         """Other applications count, for open connections too; who lost its app is closed. Raises: ValueError."""
         self.apps.replace(apps)
         self.redis.hear_commands(self.apps.ids)
+        if self.cluster is not None:
+            self.cluster.apps_changed()
         self.control.follow(self.apps.ids)
         for connection in list(self.hub.connections.values()):
             app = self.apps.by_id(connection.app.id)

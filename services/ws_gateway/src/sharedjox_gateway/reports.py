@@ -41,6 +41,7 @@ class Reports:
             "HISTORY_LENGTH": str(settings.history_length),
             "HISTORY_AGE_SECONDS": str(settings.history_age_seconds),
             "HISTORY_META_SECONDS": str(settings.history_meta_seconds),
+            "REDIS_CHANNELS_URL": settings.channels_place,
         }
         self._version = version("sharedjox-gateway")
         self._started_ms = unix_ms()

@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from sharedjox_contracts.history import HistoryPolicy, parse_history_kinds
 from sharedjox_contracts.redis_layout import HistoryLimits
 from sharedjox_contracts.webhooks import endpoints_from_urls
-from sharedjox_kit.environment import ServiceSettings, reject_sample_secret, split_secrets
+from sharedjox_kit.environment import ChannelSettings, reject_sample_secret, split_secrets
 
 from .apps import App, Apps
 from .protocol.client_address import TrustedProxies
@@ -21,7 +21,7 @@ DESCRIPTORS_FOR_OTHERS: Final = 200
 """File descriptors left for Redis, logs, HTTP and what the interpreter needs."""
 
 
-class GatewaySettings(ServiceSettings):
+class GatewaySettings(ChannelSettings):
     """Field names are the environment's names. Durations are in seconds, sizes in bytes."""
 
     reverb_app_id: str = "1001"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,9 @@ from sharedjox_kit.processes import SeenReport, read_reports
 from .tables import table
 
 _SCAN_COUNT: Final = 1000
+
+ServerOf = Callable[[str, str], Redis]
+"""The server that has the history of (app id, channel)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,9 @@ async def _app_connections(redis: Redis, app_id: str) -> int:
     return int(total or 0)
 
 
-async def busiest_channels(redis: Redis, app_id: str, prefix: str, limit: int) -> tuple[list[ChannelState], int]:
+async def busiest_channels(
+    redis: Redis, server_of: ServerOf, app_id: str, prefix: str, limit: int
+) -> tuple[list[ChannelState], int]:
     """The `limit` channels with most subscribers whose names begin with `prefix`, and how many such channels there are.
 
     Names that are no channels of the application (`#server-to-user-…`) are left out.
@@ -72,7 +77,7 @@ async def busiest_channels(redis: Redis, app_id: str, prefix: str, limit: int) -
         if name.startswith(prefix) and name[:1] not in (CONNECTIONS_FIELD, "#") and int(total) > 0:
             counted[name] = int(total)
     chosen = sorted(counted.items(), key=lambda one: (-one[1], one[0]))[:limit]
-    return [await _state_of(redis, app_id, name, total) for name, total in chosen], len(counted)
+    return [await _state_of(server_of(app_id, name), app_id, name, total) for name, total in chosen], len(counted)
 
 
 async def _state_of(redis: Redis, app_id: str, name: str, connections: int) -> ChannelState:
@@ -81,9 +86,9 @@ async def _state_of(redis: Redis, app_id: str, name: str, connections: int) -> C
     return ChannelState(name, connections, history, int(offset or 0))
 
 
-async def show_channels(redis: Redis, app_id: str, prefix: str, limit: int) -> str:
+async def show_channels(redis: Redis, server_of: ServerOf, app_id: str, prefix: str, limit: int) -> str:
     """A line for each of the busiest channels."""
-    found, total = await busiest_channels(redis, app_id, prefix, limit)
+    found, total = await busiest_channels(redis, server_of, app_id, prefix, limit)
     lines = [[one.name, one.connections, one.history, one.offset] for one in found]
     shown = table(["channel", "connections", "history", "offset"], lines)
     return shown if len(found) == total else f"{shown}\n… {total - len(found)} more: --limit, --prefix"

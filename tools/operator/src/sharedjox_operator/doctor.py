@@ -9,7 +9,9 @@ from typing import Final
 import asyncpg
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from sharedjox_kit.cluster_clients import ClusterClients
 from sharedjox_kit.processes import SeenReport, read_reports
+from sharedjox_kit.redis_cluster import SLOTS
 from sharedjox_outbox.claims import RecordPool, read_lag
 
 from .agreement import check_processes
@@ -20,7 +22,7 @@ _LATE_SECONDS: Final = 30.0
 _CHECK_SECONDS: Final = 10.0
 
 
-async def examine(pool: RecordPool, redis: Redis) -> list[Finding]:
+async def examine(pool: RecordPool, redis: Redis, channels: ClusterClients | None = None) -> list[Finding]:
     """All findings, in the order in which they are best read. A part that is away is a finding, not an error."""
     try:
         seen = await asyncio.wait_for(read_reports(redis), _CHECK_SECONDS)
@@ -28,8 +30,9 @@ async def examine(pool: RecordPool, redis: Redis) -> list[Finding]:
     except (RedisError, OSError, TimeoutError) as error:
         seen, about_redis = [], [fail("redis", _reason(error), "is it running, and is REDIS_URL its address?")]
     about_postgres = await _of_postgres(_check_postgres(pool, seen))
+    about_channels = await _check_cluster(channels) if channels is not None else []
     about_processes = check_processes(seen) if seen or _answers(about_redis) else []
-    return [*about_postgres, *about_redis, *about_processes]
+    return [*about_postgres, *about_redis, *about_channels, *about_processes]
 
 
 def _answers(findings: list[Finding]) -> bool:
@@ -99,23 +102,45 @@ async def _check_outbox(pool: RecordPool) -> list[Finding]:
 # --- Redis ------------------------------------------------------------------------------------------------------------
 
 
-async def _check_redis(redis: Redis) -> list[Finding]:
+async def _check_cluster(channels: ClusterClients) -> list[Finding]:
+    """The Cluster of REDIS_CHANNELS_URL, and each of its masters like the one Redis."""
+    try:
+        known = await asyncio.wait_for(channels.refresh(), _CHECK_SECONDS)
+    except (RedisError, OSError, TimeoutError) as error:
+        return [fail("channels", _reason(error), "is it running, and does REDIS_CHANNELS_URL name its nodes?")]
+    told = f"{len(known.masters)} masters, {len(known.replicas)} replicas, {known.slots} of {SLOTS} slots served"
+    if known.slots < SLOTS or not known.is_whole:
+        findings = [fail("channels", told, "valkey-cli --cluster check; channels of the other slots wait")]
+    elif len(known.replicas) < len(known.masters):
+        findings = [warn("channels", told, "give every master a replica: without one its channels wait for its return")]
+    else:
+        findings = [ok("channels", told)]
+    for place in sorted(known.masters):
+        name = f"channels {place[0]}:{place[1]}"
+        try:
+            findings += await asyncio.wait_for(_check_redis(channels.client(place), name), _CHECK_SECONDS)
+        except (RedisError, OSError, TimeoutError) as error:
+            findings.append(fail(name, _reason(error), "its channels wait until it, or its replica, answers"))
+    return findings
+
+
+async def _check_redis(redis: Redis, what: str = "redis") -> list[Finding]:
     told = await redis.info()
     name = f"{told.get('server_name', 'redis')} {told.get('valkey_version') or told['redis_version']}"
-    findings = [ok("redis", f"{name}, up for {told['uptime_in_seconds']} s, {told['connected_clients']} clients")]
+    findings = [ok(what, f"{name}, up for {told['uptime_in_seconds']} s, {told['connected_clients']} clients")]
     if told.get("role") != "master":
-        findings.append(fail("redis role", str(told.get("role")), "REDIS_URL must lead to the node that takes writes"))
+        findings.append(fail(f"{what} role", str(told.get("role")), "connect to the node that takes writes"))
     policy = told.get("maxmemory_policy", "unknown")
     if policy != "noeviction":
-        findings.append(fail("redis eviction", policy, "maxmemory-policy noeviction: history and grants must not go"))
+        findings.append(fail(f"{what} eviction", policy, "maxmemory-policy noeviction: history and grants must not go"))
     else:
-        findings.append(ok("redis eviction", policy))
+        findings.append(ok(f"{what} eviction", policy))
     if int(told.get("aof_enabled", 0)):
-        findings.append(ok("redis durability", "append-only file"))
+        findings.append(ok(f"{what} durability", "append-only file"))
     else:
-        findings.append(warn("redis durability", "no append-only file", "a restart empties history: appendonly yes"))
+        findings.append(warn(f"{what} durability", "no append-only file", "a restart empties history: appendonly yes"))
     used, most = int(told["used_memory"]), int(told.get("maxmemory", 0))
     memory = f"{used / 2**20:.0f} of {most / 2**20:.0f} MiB" if most else f"{used / 2**20:.0f} MiB, no maxmemory"
     full = most and used > _FULL * most
-    findings.append(warn("redis memory", memory, "raise maxmemory") if full else ok("redis memory", memory))
+    findings.append(warn(f"{what} memory", memory, "raise maxmemory") if full else ok(f"{what} memory", memory))
     return findings

@@ -12,17 +12,21 @@ from dataclasses import dataclass
 import asyncpg
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from sharedjox_contracts.redis_layout import channel_slot
+from sharedjox_kit.cluster_clients import ClusterClients
 from sharedjox_kit.environment import load_settings
 from sharedjox_kit.redis import create_redis
+from sharedjox_kit.redis_address import parse_cluster_url
 from sharedjox_outbox.claims import RecordPool
 from sharedjox_outbox.postgres import create_relay_pool
 
 from . import connections, doctor, drain, ledger, parked, rotation
+from .connections import ServerOf
 from .errors import OperatorError
 from .findings import Finding, Level
 from .settings import OperatorSettings
 
-_EPILOG = "REDIS_URL, DATABASE_URL and REVERB_APP_ID say where the platform is, as for its services."
+_EPILOG = "REDIS_URL, REDIS_CHANNELS_URL, DATABASE_URL and REVERB_APP_ID say where all is, as for the services."
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,17 @@ class Platform:
 
     pool: RecordPool
     redis: Redis
+    channels: ClusterClients | None
+    """The Cluster that channels are on, where there is one."""
     app_id: str
+
+    async def find_channels(self) -> ServerOf:
+        """Which server has the history of a channel."""
+        channels = self.channels
+        if channels is None:
+            return lambda _app_id, _channel: self.redis
+        await channels.refresh()
+        return lambda app_id, channel: channels.client(channels.owner(channel_slot(app_id, channel)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -104,7 +118,7 @@ def _rotate(options: argparse.Namespace) -> int:
 async def _run(options: argparse.Namespace) -> int:
     async with _platform(load_settings(OperatorSettings)) as platform:
         if options.command == "doctor":
-            return _report(await doctor.examine(platform.pool, platform.redis))
+            return _report(await doctor.examine(platform.pool, platform.redis, platform.channels))
         if options.command == "ledger":
             return _report(await ledger.check_ledger(platform.pool))
         if options.command == "parked":
@@ -112,7 +126,8 @@ async def _run(options: argparse.Namespace) -> int:
         elif options.command == "drain":
             await drain.drain(platform.redis, options.process, alone=options.alone, seconds=options.timeout, say=_say)
         elif options.command == "channels":
-            _say(await connections.show_channels(platform.redis, platform.app_id, options.prefix, options.limit))
+            server_of, app_id = await platform.find_channels(), platform.app_id
+            _say(await connections.show_channels(platform.redis, server_of, app_id, options.prefix, options.limit))
         else:
             _say(await connections.show_connections(platform.redis, [platform.app_id]))
     return 0
@@ -135,9 +150,13 @@ async def _parked(platform: Platform, options: argparse.Namespace) -> str:
 async def _platform(settings: OperatorSettings) -> AsyncIterator[Platform]:
     pool = await create_relay_pool(settings.database_url, size=2, durable=True)
     redis = create_redis(settings.redis_url, retries=0, timeout_seconds=5.0)
+    url = settings.redis_channels_url
+    channels = ClusterClients(parse_cluster_url(url), timeout_seconds=5.0) if url else None
     try:
-        yield Platform(pool, redis, settings.reverb_app_id)
+        yield Platform(pool, redis, channels, settings.reverb_app_id)
     finally:
+        if channels is not None:
+            await channels.aclose()
         await redis.aclose()
         await pool.close()
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pydantic import Field
-from sharedjox_kit.environment import ServiceSettings
+from sharedjox_kit.environment import ChannelSettings
 
 
-class OperatorSettings(ServiceSettings):
+class OperatorSettings(ChannelSettings):
     """What `sharedjox` reads from the environment."""
 
     database_url: str = "postgresql+asyncpg://app@127.0.0.1:5432/sharedjox"

@@ -70,7 +70,7 @@ class Broker(Protocol):
 
     @property
     def is_connected(self) -> bool:
-        """Whether the broker answers now."""
+        """Whether every part of the broker answers now."""
         ...
 
     def open(self, app_id: str, channel: str, listener: BrokerListener | None = None) -> None:

@@ -61,10 +61,13 @@ class _Call:
 class DurablePublisher:
     """Runs the publish script. All events of one `publish` are published or none is; those of a channel in order."""
 
-    __slots__ = ("_epochs", "_limits_for", "_pending", "_stem", "_stems")
+    __slots__ = ("_epochs", "_eval", "_evalsha", "_limits_for", "_pending", "_stem", "_stems")
 
-    def __init__(self, limits_for: LimitsFor) -> None:
+    def __init__(self, limits_for: LimitsFor, script: str = PUBLISH_MANY_SCRIPT) -> None:
         self._limits_for = limits_for
+        self._eval = b"$4\r\nEVAL\r\n" + _bulk(script.encode())
+        sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+        self._evalsha = b"$7\r\nEVALSHA\r\n" + _bulk(sha.encode())
         # A candidate epoch must never be offered twice. Random per process and counted: no system call per event.
         self._stem = secrets.token_hex(6)
         self._epochs = itertools.count(1)
@@ -115,14 +118,14 @@ class DurablePublisher:
             if not isinstance(reply, Exception):
                 call.ended(None)
             elif str(reply).startswith("NOSCRIPT"):
-                call.connection.send_packed(finally_answered, _command(_EVAL, call, arguments))
+                call.connection.send_packed(finally_answered, _command(self._eval, call, arguments))
             else:
                 call.ended(reply)
 
         def finally_answered(reply: Reply) -> None:
             call.ended(reply if isinstance(reply, Exception) else None)
 
-        call.connection.send_packed(answered, _command(_EVALSHA, call, arguments))
+        call.connection.send_packed(answered, _command(self._evalsha, call, arguments))
 
     def _arguments(self, call: _Call) -> bytes:
         """The command behind the script, as it goes over the wire: hiredis takes five times as long to pack it."""
@@ -143,10 +146,6 @@ def _bulk(value: bytes) -> bytes:
 
 _FIXED_PARTS: Final = 13
 """Command, script, number of keys, four keys, six arguments; three more for each event."""
-_EVALSHA: Final = b"$7\r\nEVALSHA\r\n" + _bulk(
-    hashlib.sha1(PUBLISH_MANY_SCRIPT.encode(), usedforsecurity=False).hexdigest().encode()
-)
-_EVAL: Final = b"$4\r\nEVAL\r\n" + _bulk(PUBLISH_MANY_SCRIPT.encode())
 
 
 def _command(script: bytes, call: _Call, arguments: bytes) -> bytes:

@@ -11,7 +11,7 @@ import asyncio
 import random
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import ClassVar, Final, Protocol
 
 import hiredis
 import msgspec
@@ -19,6 +19,7 @@ from sharedjox_contracts.control import decode_command
 from sharedjox_contracts.publication import NO_EPOCH, MalformedPublicationError, Publication, decode_publication
 from sharedjox_contracts.redis_layout import (
     OPEN_SCRIPT,
+    PUBLISH_MANY_SCRIPT,
     LimitsFor,
     control_topic,
     denied_key,
@@ -45,8 +46,24 @@ FORGOTTEN: Final = Position(NO_EPOCH, 0)
 """A place in no history: whoever is taken to have been there is told that something may be missing."""
 
 
+class BesideListener(Protocol):
+    """Hears what is announced here for a channel whose history is elsewhere."""
+
+    def heard(self, app_id: str, channel: str) -> None:
+        """From now on everything is; after an outage again."""
+        ...
+
+    def published(self, app_id: str, channel: str, publication: Publication) -> None:
+        """See `base.BrokerListener.published`."""
+        ...
+
+
 class RedisBroker:
     """See `base.Broker`. `run()` keeps the connections up until cancelled."""
+
+    PUBLISH: ClassVar = "PUBLISH"
+    UNSUBSCRIBE: ClassVar = "UNSUBSCRIBE"
+    PUBLISH_SCRIPT: ClassVar = PUBLISH_MANY_SCRIPT
 
     def __init__(
         self,
@@ -61,9 +78,10 @@ class RedisBroker:
         self._probe_seconds = probe_seconds
         self._listener = listener
         self._limits_for = limits_for
-        self._durable = DurablePublisher(limits_for)
+        self._durable = DurablePublisher(limits_for, self.PUBLISH_SCRIPT)
         self._control = {control_topic(app_id).encode(): app_id for app_id in app_ids}
         self._topics: dict[bytes, tuple[str, str, BrokerListener]] = {}
+        self._beside: dict[bytes, tuple[str, str, BesideListener]] = {}
         self._subscriber: RespConnection | None = None
         self._commander: RespConnection | None = None
         self._lost = asyncio.Event()
@@ -88,6 +106,11 @@ class RedisBroker:
         return self._subscriber is not None
 
     @property
+    def is_usable(self) -> bool:
+        """Whether enough answers for new connections to be served here."""
+        return self.is_connected
+
+    @property
     def commander(self) -> RespConnection | None:
         """The connection for commands, or None while Redis is away."""
         return self._commander
@@ -98,6 +121,10 @@ class RedisBroker:
             self._subscriber.soon(run)
         else:
             asyncio.get_running_loop().call_soon(run)
+
+    def commander_of(self, _app_id: str, _channel: str) -> RespConnection | None:
+        """The connection for commands about a channel's keys, or None while the server that has them is away."""
+        return self._commander
 
     # --- what the gateway asks ------------------------------------------------------------------------------------
 
@@ -111,6 +138,19 @@ class RedisBroker:
             asyncio.get_running_loop().call_soon(self._subscribe_waiting)
         self._to_subscribe.append(topic)
 
+    def hear(self, app_id: str, channel: str, listener: BesideListener) -> None:
+        """Hear what is announced here for a channel, without its history."""
+        topic = live_topic(app_id, channel).encode()
+        self._beside[topic] = (app_id, channel, listener)
+        if self._subscriber is not None:
+            self._subscribe(self._subscriber, [topic])
+
+    def unhear(self, app_id: str, channel: str) -> None:
+        """Hear it no more."""
+        topic = live_topic(app_id, channel).encode()
+        if self._beside.pop(topic, None) is not None and self._subscriber is not None:
+            self._subscriber.send(None, self.UNSUBSCRIBE, topic)
+
     def hear_commands(self, app_ids: list[str]) -> None:
         """Hear the commands for these apps too, from now on."""
         for app_id in app_ids:
@@ -123,7 +163,10 @@ class RedisBroker:
     def _subscribe_waiting(self) -> None:
         topics, self._to_subscribe = self._to_subscribe, []
         if self._subscriber is not None and topics:
-            self._subscriber.send(None, "SUBSCRIBE", *topics)
+            self._subscribe(self._subscriber, topics)
+
+    def _subscribe(self, subscriber: RespConnection, topics: Sequence[bytes]) -> None:
+        subscriber.send(None, "SUBSCRIBE", *topics)
 
     def close(self, app_id: str, channel: str) -> None:
         """See `base.Broker.close`."""
@@ -133,7 +176,7 @@ class RedisBroker:
         if topic in self._to_subscribe:
             self._to_subscribe.remove(topic)
         elif self._subscriber is not None:
-            self._subscriber.send(None, "UNSUBSCRIBE", topic)
+            self._subscriber.send(None, self.UNSUBSCRIBE, topic)
 
     def read_history(self, app_id: str, channel: str, after: int, done: Callable[[HistoryPage | None], None]) -> None:
         """See `base.Broker.read_history`. One round trip: entries and position are read in one transaction."""
@@ -146,13 +189,19 @@ class RedisBroker:
         def answered(reply: Reply) -> None:
             page = _history_page(reply)
             if page is None:
-                commander.abort()  # whoever waits goes on when channels are opened anew: so they must be
+                self._open_anew(commander, app_id, channel, reply)
             done(page)
 
         send(None, "MULTI")
         send(None, "HMGET", meta_key(app_id, channel), "e", "o")
         send(None, "XRANGE", log_key(app_id, channel), f"{after + 1}-0", "+", "COUNT", HISTORY_PAGE)
         send(answered, "EXEC")
+
+    def _open_anew(self, commander: RespConnection, _app_id: str, channel: str, error: Reply) -> None:
+        """Whoever waits for what failed goes on when channels are opened anew: so they must be."""
+        if not isinstance(error, ConnectionError):  # that a connection was lost is said once, not for each channel
+            _log.warning("broker.channel_failed", channel=channel, error=str(error))
+        commander.abort()
 
     def save_position(self, app_id: str, channel: str, client_id: str, position: Position) -> None:
         """See `base.Broker.save_position`. Lost while Redis is away: the client is then replayed more."""
@@ -163,15 +212,13 @@ class RedisBroker:
 
     def load_position(self, app_id: str, channel: str, client_id: str, done: Callable[[Position | None], None]) -> None:
         """See `base.Broker.load_position`."""
+        self._ask(lambda reply: done(self._recalled(channel, reply)), "GET", seen_key(app_id, channel, client_id))
 
-        def loaded(reply: Reply) -> None:
-            epoch, _, offset = reply.decode().partition(" ") if isinstance(reply, bytes) else ("", "", "")
-            if epoch and offset.isdigit():
-                done(Position(epoch, int(offset)))
-            else:
-                done(FORGOTTEN if self._may_have_forgotten(channel) else None)
-
-        self._ask(loaded, "GET", seen_key(app_id, channel, client_id))
+    def _recalled(self, channel: str, reply: Reply) -> Position | None:
+        epoch, _, offset = reply.decode().partition(" ") if isinstance(reply, bytes) else ("", "", "")
+        if epoch and offset.isdigit():
+            return Position(epoch, int(offset))
+        return FORGOTTEN if self._may_have_forgotten(channel) else None
 
     def _may_have_forgotten(self, channel: str) -> bool:
         """Whether a client that nobody knows may be one that Redis knew before it was restarted."""
@@ -213,7 +260,7 @@ class RedisBroker:
         """See `base.Broker.publish_transient`."""
         if self._commander is None:
             return False
-        self._commander.send(None, "PUBLISH", live_topic(app_id, channel), message)
+        self._commander.send(None, self.PUBLISH, live_topic(app_id, channel), message)
         return True
 
     # --- what Redis says ------------------------------------------------------------------------------------------
@@ -245,11 +292,24 @@ class RedisBroker:
                 _log.warning("broker.malformed_command", topic=topic.decode(errors="replace"))
                 return
             self._listener.commanded(app, command)
+        elif (beside := self._beside.get(topic)) is not None:
+            self._heard_beside(topic, message, *beside)
+
+    @staticmethod
+    def _heard_beside(topic: bytes, message: bytes, app_id: str, channel: str, listener: BesideListener) -> None:
+        try:
+            publication = decode_publication(message)
+        except MalformedPublicationError:
+            _log.warning("broker.malformed_publication", topic=topic.decode(errors="replace"))
+            return
+        listener.published(app_id, channel, publication)
 
     def _subscribed(self, topic: bytes) -> None:
         if (app := self._control.get(topic)) is not None:
             for hear in self.on_listening:
                 hear(app)
+        if (beside := self._beside.get(topic)) is not None:
+            beside[2].heard(beside[0], beside[1])
         named = self._topics.get(topic)
         if named is None or self._commander is None:
             return
@@ -275,9 +335,8 @@ class RedisBroker:
 
         def positioned(reply: Reply) -> None:
             if isinstance(reply, Exception):
-                _log.warning("broker.position_failed", topic=topic.decode(), error=str(reply))
-                if self._commander is not None:
-                    self._commander.abort()  # start anew: a channel must not stay half open
+                if self._commander is not None and named is not None:
+                    self._open_anew(self._commander, named[0], named[1], reply)  # it must not stay half open
             elif named is not None and self._topics.get(topic) == named:
                 place = Place(reply[0].decode(), int(reply[1]), reply[2].decode())
                 app_id, channel, listener = named
@@ -324,9 +383,9 @@ class RedisBroker:
         subscriber = await connect(address, self._heard, self._lost.set)
         subscriber.listen()
         self._to_subscribe = []
-        topics = [*self._control, *self._topics]
+        topics = [*self._control, *self._beside, *self._topics]
         for start in range(0, len(topics), _SUBSCRIBE_BATCH):
-            subscriber.send(None, "SUBSCRIBE", *topics[start : start + _SUBSCRIBE_BATCH])
+            self._subscribe(subscriber, topics[start : start + _SUBSCRIBE_BATCH])
         self._subscriber = subscriber
         kept, self._kept = self._kept, []
         for ask in kept:

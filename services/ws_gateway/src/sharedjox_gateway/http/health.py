@@ -29,7 +29,7 @@ def create_health_router(gateway: Gateway) -> APIRouter:
             response.status_code = 503
         return {
             "status": "ready" if gateway.is_ready else "not ready",
-            "redis": gateway.broker.is_connected,
+            "redis": gateway.broker.is_usable,
             "draining": gateway.is_draining,
         }
 
