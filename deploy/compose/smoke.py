@@ -26,6 +26,7 @@ FREELANCER: Final = os.environ.get("SMOKE_FREELANCER", "freelancer@sharedjox.tes
 PASSWORD: Final = os.environ.get("SMOKE_PASSWORD", "password")
 APP_KEY: Final = os.environ.get("REVERB_APP_KEY", "sharedjox")
 EVENT_SECONDS: Final = 10.0
+STEPS: Final = ["claimed", "in_progress", "submitted", "completed"]
 
 
 class SmokeError(Exception):
@@ -111,8 +112,8 @@ async def run(base: str, trust: ssl.SSLContext) -> None:
         await freelancer.call(f"/api/jobs/{job}/status", {"status": "in_progress"})
         await freelancer.call(f"/api/jobs/{job}/status", {"status": "submitted", "deliverables": ["smoke"]})
         await client.call(f"/api/jobs/{job}/status", {"status": "completed"})
-        steps = [(await client.wait("job.updated", f"private-job.{job}"))["status"] for _ in range(3)]
-        if steps != ["in_progress", "submitted", "completed"]:
+        steps = [(await client.wait("job.updated", f"private-job.{job}"))["status"] for _ in STEPS]
+        if steps != STEPS:
             raise SmokeError(f"job.updated came as {steps}")
         items = (await freelancer.call("/api/wallet/transactions"))["items"]
         earning = next(item for item in items if item["type"] == "job_earning" and item["jobId"] == job)

@@ -30,7 +30,7 @@ class Load:
     async def goes_on(self) -> None:
         """Wait until more jobs were posted and everybody has heard of them."""
         before = len(self.poster.posted)
-        await eventually(lambda: len(self.poster.posted) >= before + 5, 90, what="posting goes on")
+        await eventually(lambda: len(self.poster.posted) >= before + 25, 90, what="posting goes on")
         await eventually(lambda: all(one.seen[-1:] >= self.poster.posted[before:][:1] for one in self.subscribers), 90)
 
     async def settle(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from websockets.exceptions import InvalidStatus
 from tests.support.gateway import APP, GatewayNode, PusherClient
 from tests.support.node_client import node_client
 from tests.support.polling import eventually
+from tests.support.processes import REPOSITORY
 
 from .conftest import CONNECTIONS_PER_ADDRESS, ORIGIN, REQUESTS_PER_ADDRESS, Site
 
@@ -191,6 +193,19 @@ async def test_echo_joins_and_hears_over_wss(
         assert answer.status_code == 201, answer.text
         posted = await echo.wait_event(".job.posted", channel="jobs.discovery")
     assert posted.data["job"]["id"] == answer.json()["id"]
+
+
+async def test_the_smoke_test_of_compose_passes(site: Site) -> None:
+    """It is what somebody runs after a deployment, so it has to keep up with the platform."""
+    smoke = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(REPOSITORY / "deploy" / "compose" / "smoke.py"), site.balancer.https_url),
+        *("--certificate", str(site.balancer.certificate)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await smoke.communicate()
+    assert smoke.returncode == 0, said.decode()
+    assert said.decode().startswith("ok: ")
 
 
 async def test_a_fallback_session_stays_with_one_gateway(site: Site, public: httpx.AsyncClient) -> None:
