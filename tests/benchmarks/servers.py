@@ -20,6 +20,8 @@ from sharedjox_contracts.redis_layout import PUBLISH_SCRIPT, HistoryLimits, live
 from sharedjox_devstack.ports import accepts_connections, free_port, http_status
 from sharedjox_devstack.redis import EmbeddedRedis
 
+from tests.support.redis_server import running_redis
+
 from .load_client.compiler import build_baseline
 from .machine import CLIENT_CORE, SERVER_CORE, on_core, pin
 
@@ -73,13 +75,9 @@ def process(
 @contextlib.contextmanager
 def redis_server(folder: Path) -> Iterator[EmbeddedRedis]:
     """A Valkey of our own on the client's core, as the real one is on another machine."""
-    server = EmbeddedRedis(folder / "redis", free_port(), durable=False)
-    server.start()
-    pin(server.process.pid, CLIENT_CORE)
-    try:
+    with running_redis(folder) as server:
+        pin(server.process.pid, CLIENT_CORE)
         yield server
-    finally:
-        server.stop()
 
 
 # --- the gateway ------------------------------------------------------------------------------------------------------

@@ -11,10 +11,8 @@ not once per client.
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,19 +21,17 @@ from pathlib import Path
 
 import uvloop
 from redis.asyncio import Redis
-from sharedjox_devstack.ports import free_port
-from sharedjox_devstack.redis import EmbeddedRedis
 
 from tests.benchmarks.machine import cpu_seconds
-from tests.benchmarks.report import Report, read_budgets
 from tests.faults.link import protocol_errors
+from tests.faults.program import FaultProgram
 from tests.faults.recovering_client import RecoveringClient, living
 from tests.faults.verdict import Verdict, judge, percentile_ms
 from tests.support.gateway import APP, GatewayNode, running_gateways
 from tests.support.polling import eventually
 from tests.support.publishing import Publisher
+from tests.support.redis_server import running_redis
 
-BUDGETS = Path(__file__).with_name("budgets.json")
 SHARED = "avalanche"
 GROUPS = 20
 RETURN_SECONDS = (1.0, 1.0)
@@ -179,36 +175,21 @@ async def run_avalanche(
             return await Avalanche(nodes, redis, seed=seed, clients=clients).run(missed)
 
 
-def main() -> int:
-    """The program; returns the exit status, 1 when a budget is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clients", type=int, default=5000)
-    parser.add_argument("--gateways", type=int, default=2)
-    parser.add_argument("--missed", type=int, default=20, help="events of each channel while all are away")
-    parser.add_argument("--seed", type=int, default=20261126)
-    options = parser.parse_args()
-    replay = "python -m tests.faults.avalanche " + " ".join(
-        f"--{name} {value}" for name, value in vars(options).items()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run; returns the exit status."""
+    program = FaultProgram("avalanche", __doc__)
+    program.parser.add_argument("--clients", type=int, default=5000)
+    program.parser.add_argument("--gateways", type=int, default=2)
+    program.parser.add_argument("--missed", type=int, default=20, help="events of each channel while all are away")
+    options = program.begin(arguments)
+    with program.folder() as folder, running_redis(folder) as redis:
+        outcome = uvloop.run(run_avalanche(folder, redis.url, **vars(options)))
+    return program.finish(
+        outcome.figures(),
+        outcome.verdict.problems,
+        redisCommands=dict(sorted(outcome.commands.items())),
+        scriptsToPublish=outcome.publishing,
     )
-    sys.stdout.write(f"replay: {replay}\n")
-    with tempfile.TemporaryDirectory(prefix="sharedjox-avalanche-") as folder:
-        server = EmbeddedRedis(Path(folder) / "redis", free_port(), durable=False)
-        server.start()
-        try:
-            outcome = uvloop.run(run_avalanche(Path(folder), server.url, **vars(options)))
-        finally:
-            server.stop()
-    report = Report("avalanche", read_budgets("avalanche", BUDGETS))
-    report.add(**outcome.figures())
-    report.details |= {
-        "replay": replay,
-        "redisCommands": dict(sorted(outcome.commands.items())),
-        "scriptsToPublish": outcome.publishing,
-        "problems": outcome.verdict.problems[:50],
-    }
-    for problem in outcome.verdict.problems[:20]:
-        sys.stdout.write(f"  {problem}\n")
-    return report.finish()
 
 
 if __name__ == "__main__":

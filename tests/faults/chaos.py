@@ -8,32 +8,28 @@ of half the clients, go through proxies that cut, swallow and slow. The first li
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import random
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import uvloop
 
-from tests.benchmarks.report import Report, read_budgets
 from tests.faults.audience import SETTLE_SECONDS, Audience, Settled, listener
 from tests.faults.chaos_load import ChaosLoad
 from tests.faults.link import protocol_errors
 from tests.faults.parts import Parts, draw
+from tests.faults.program import FaultProgram
 from tests.faults.recovering_client import RecoveringClient, living
 from tests.support.links import Links, running_links
 from tests.support.polling import eventually, scaled
 from tests.support.stack import Stack, running_stack
 
-BUDGETS = Path(__file__).with_name("budgets.json")
 MOST_REQUESTS_BETWEEN = 8
 SILENCE_SECONDS = 3.0
 ENVIRONMENT = {"DRAIN_SECONDS": "0.5", "REDIS_PROBE_SECONDS": "1"}
@@ -159,46 +155,18 @@ async def run_chaos(folder: Path, *, seed: int, faults: int, clients: int, pace:
         return await Chaos(stack, links, seed=seed, clients=clients, pace=pace).run(faults)
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faults", type=int, default=200)
-    parser.add_argument("--clients", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--pace", type=float, default=0.6, help="longest pause of a fault, in seconds")
-    options = parser.parse_args(arguments)
-    if options.seed is None:
-        options.seed = random.SystemRandom().randrange(1 << 32)
-    return options
-
-
-def replay_line(options: Any) -> str:
-    """The command that repeats a run's dice."""
-    return (
-        f"python -m tests.faults.chaos --faults {options.faults} --clients {options.clients} "
-        f"--pace {options.pace:g} --seed {options.seed}"
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; returns the exit status."""
-    options = parse(arguments)
-    sys.stdout.write(f"replay: {replay_line(options)}\n")
-    sys.stdout.flush()
-    with tempfile.TemporaryDirectory(prefix="sharedjox-chaos-") as folder:
-        outcome = uvloop.run(
-            run_chaos(
-                Path(folder), seed=options.seed, faults=options.faults, clients=options.clients, pace=options.pace
-            )
-        )
-    report = Report("faults", read_budgets("faults", BUDGETS))
-    report.add(**outcome.figures())
-    report.details |= {"replay": replay_line(options), "byFault": outcome.faults, "problems": outcome.problems[:100]}
+    program = FaultProgram("chaos", __doc__, report="faults")
+    program.parser.add_argument("--faults", type=int, default=200)
+    program.parser.add_argument("--clients", type=int, default=200)
+    program.parser.add_argument("--pace", type=float, default=0.6, help="longest pause of a fault, in seconds")
+    options = program.begin(arguments)
+    with program.folder() as folder:
+        outcome = uvloop.run(run_chaos(folder, **vars(options)))
     for name, count in sorted(outcome.faults.items()):
         sys.stdout.write(f"  {count:4} {name}\n")
-    for problem in outcome.problems[:20]:
-        sys.stdout.write(f"  {problem}\n")
-    return report.finish()
+    return program.finish(outcome.figures(), outcome.problems, byFault=outcome.faults)
 
 
 if __name__ == "__main__":

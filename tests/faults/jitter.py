@@ -6,30 +6,26 @@ from the moment a client is back on the network until it has all that it missed.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import random
 import sys
-import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import uvloop
 from redis.asyncio import Redis
-from sharedjox_devstack.ports import free_port
-from sharedjox_devstack.redis import EmbeddedRedis
 
-from tests.benchmarks.report import Report, read_budgets
+from tests.faults.program import FaultProgram
 from tests.faults.recovering_client import RecoveringClient
 from tests.faults.verdict import percentile_ms
 from tests.support.gateway import GatewayNode, running_gateways
 from tests.support.polling import eventually
 from tests.support.publishing import Publisher
+from tests.support.redis_server import running_redis
 
-BUDGETS = Path(__file__).with_name("budgets.json")
 CHANNEL = "jitter"
 PERIOD_SECONDS = 15.0
 OFFLINE_SECONDS = 2.0
@@ -133,27 +129,15 @@ async def stop(tasks: list[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def main() -> int:
-    """The program; returns the exit status, 1 when a budget is missed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clients", type=int, default=1000)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=20261123)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        server = EmbeddedRedis(Path(folder) / "redis", free_port(), durable=False)
-        server.start()
-        try:
-            outcome = uvloop.run(
-                run_jitter(
-                    Path(folder), server.url, clients=options.clients, seconds=options.seconds, seed=options.seed
-                )
-            )
-        finally:
-            server.stop()
-    report = Report("jitter", read_budgets("jitter", BUDGETS))
-    report.add(**outcome.figures())
-    return report.finish()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run; returns the exit status."""
+    program = FaultProgram("jitter", __doc__)
+    program.parser.add_argument("--clients", type=int, default=1000)
+    program.parser.add_argument("--seconds", type=float, default=60)
+    options = program.begin(arguments)
+    with program.folder() as folder, running_redis(folder) as redis:
+        outcome = uvloop.run(run_jitter(folder, redis.url, **vars(options)))
+    return program.finish(outcome.figures(), [])
 
 
 if __name__ == "__main__":

@@ -9,12 +9,10 @@ through a TCP proxy. A client's return is timed from the close of its connection
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import random
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -24,10 +22,10 @@ from pathlib import Path
 import uvloop
 from sharedjox_devstack.ports import free_port
 
-from tests.benchmarks.report import Report, read_budgets
 from tests.faults.audience import SETTLE_SECONDS, Audience, Settled, listener
 from tests.faults.chaos_load import ChaosLoad
 from tests.faults.link import protocol_errors
+from tests.faults.program import FaultProgram
 from tests.faults.recovering_client import RecoveringClient, living
 from tests.faults.verdict import percentile_ms
 from tests.support.links import running_links
@@ -35,7 +33,6 @@ from tests.support.polling import eventually, scaled
 from tests.support.processes import ServiceProcess, python_module, running
 from tests.support.stack import Stack, running_stack
 
-BUDGETS = Path(__file__).with_name("budgets.json")
 MOST_REQUESTS_BETWEEN = 20
 SILENCE_SECONDS = 30.0
 RECONNECT = 4200
@@ -157,44 +154,24 @@ async def run_rolling(
         return await Rolling(stack, services, seed=seed).run(ports, clients)
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clients", type=int, default=1000)
-    parser.add_argument("--gateways", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--drain-seconds", type=float, default=10.0)
-    parser.add_argument("--seed", type=int, default=None)
-    options = parser.parse_args(arguments)
-    if options.seed is None:
-        options.seed = random.SystemRandom().randrange(1 << 32)
-    return options
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; returns the exit status."""
-    options = parse(arguments)
-    replay = (
-        f"python -m tests.faults.rolling --clients {options.clients} --gateways {options.gateways} "
-        f"--workers {options.workers} --drain-seconds {options.drain_seconds:g} --seed {options.seed}"
-    )
-    sys.stdout.write(f"replay: {replay}\n")
-    sys.stdout.flush()
-    with tempfile.TemporaryDirectory(prefix="sharedjox-rolling-") as folder:
-        outcome = uvloop.run(run_rolling(Path(folder), **vars(options)))
-    report = Report("rolling", read_budgets("rolling", BUDGETS))
-    report.add(clients=options.clients, **outcome.figures())
+    program = FaultProgram("rolling", __doc__)
+    program.parser.add_argument("--clients", type=int, default=1000)
+    program.parser.add_argument("--gateways", type=int, default=3)
+    program.parser.add_argument("--workers", type=int, default=2)
+    program.parser.add_argument("--drain-seconds", type=float, default=10.0)
+    options = program.begin(arguments)
+    with program.folder() as folder:
+        outcome = uvloop.run(run_rolling(folder, **vars(options)))
     shares = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1.0)
-    report.details |= {
-        "replay": replay,
-        "stopSeconds": outcome.stops,
-        "closes": outcome.closes,
-        "backMs": {f"{share:g}": round(percentile_ms(outcome.away_seconds, share), 1) for share in shares},
-        "problems": outcome.problems[:100],
-    }
-    for problem in outcome.problems[:20]:
-        sys.stdout.write(f"  {problem}\n")
-    return report.finish()
+    return program.finish(
+        {"clients": options.clients, **outcome.figures()},
+        outcome.problems,
+        stopSeconds=outcome.stops,
+        closes=outcome.closes,
+        backMs={f"{share:g}": round(percentile_ms(outcome.away_seconds, share), 1) for share in shares},
+    )
 
 
 if __name__ == "__main__":

@@ -13,10 +13,8 @@ import argparse
 import asyncio
 import contextlib
 import os
-import random
 import re
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,8 +23,9 @@ import httpx
 import uvloop
 from redis.asyncio import Redis
 
-from tests.benchmarks.report import Report, percentile, read_budgets
+from tests.benchmarks.report import percentile
 from tests.faults.committed import CommitLog
+from tests.faults.program import FaultProgram
 from tests.faults.recovering_client import living
 from tests.faults.soak_load import DISCOVERY, SoakLoad
 from tests.faults.steadiness import Samples, descriptors, process_figures
@@ -34,7 +33,6 @@ from tests.support.polling import eventually, scaled
 from tests.support.processes import ServiceProcess
 from tests.support.stack import Stack, running_stack
 
-BUDGETS = Path(__file__).with_name("budgets.json")
 SAMPLES_PER_RUN = 360
 SHORT_MEMORY = {
     "HISTORY_AGE_SECONDS": "120",
@@ -183,35 +181,20 @@ async def run_soak(folder: Path, options: argparse.Namespace) -> tuple[dict[str,
         return await soak.run(), soak.samples, load.figures.problems
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--rate", type=float, default=3, help="jobs posted per second")
-    parser.add_argument("--residents", type=int, default=60, help="clients that stay and must see everything")
-    parser.add_argument("--visitors", type=int, default=40, help="clients there at any time that come and go")
-    parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--folder", type=Path, default=None, help="where data and logs go (kept); default: a new one")
-    options = parser.parse_args(arguments)
-    if options.seed is None:
-        options.seed = random.SystemRandom().randrange(1 << 32)
-    return options
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; returns the exit status."""
-    options = parse(arguments)
+    program = FaultProgram("soak", __doc__)
+    program.parser.add_argument("--minutes", type=float, default=60)
+    program.parser.add_argument("--rate", type=float, default=3, help="jobs posted per second")
+    program.parser.add_argument("--residents", type=int, default=60, help="clients that stay and must see everything")
+    program.parser.add_argument("--visitors", type=int, default=40, help="clients at any time that come and go")
+    program.parser.add_argument("--folder", type=Path, help="where data and logs go (kept); default: a new one")
+    options = program.begin(arguments)
     with contextlib.ExitStack() as cleanup:
-        folder = options.folder or Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="sharedjox-soak-")))
+        folder = options.folder or cleanup.enter_context(program.folder())
         folder.mkdir(parents=True, exist_ok=True)
         figures, samples, problems = uvloop.run(run_soak(folder, options))
-    report = Report("soak", read_budgets("soak", BUDGETS))
-    report.add(**figures)
-    report.details |= {"parameters": {**vars(options), "folder": str(folder)}, "problems": problems[:50]}
-    report.details["samples"] = samples.rows
-    for problem in problems[:10]:
-        sys.stdout.write(f"  {problem}\n")
-    return report.finish()
+    return program.finish(figures, problems, parameters={**vars(options), "folder": str(folder)}, samples=samples.rows)
 
 
 if __name__ == "__main__":

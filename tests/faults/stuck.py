@@ -9,11 +9,9 @@ after the grace; then they notice, come back and recover what they missed. The g
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import random
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,20 +20,18 @@ from typing import Any
 
 import uvloop
 from redis.asyncio import Redis
-from sharedjox_devstack.ports import free_port
-from sharedjox_devstack.redis import EmbeddedRedis
 
 from tests.benchmarks.machine import cpu_seconds, rss_kb
-from tests.benchmarks.report import Report, read_budgets
 from tests.faults.jitter import stop
 from tests.faults.link import protocol_errors
+from tests.faults.program import FaultProgram
 from tests.faults.recovering_client import Message, RecoveringClient, living
 from tests.faults.verdict import Verdict, judge, percentile_ms
 from tests.support.gateway import GatewayNode, running_gateways
 from tests.support.polling import eventually
 from tests.support.publishing import Publisher
+from tests.support.redis_server import running_redis
 
-BUDGETS = Path(__file__).with_name("budgets.json")
 CHANNEL = "firehose"
 MOST_EVENTS = 900
 """As many as history keeps, and some to spare: who was stuck recovers all of them."""
@@ -211,31 +207,18 @@ async def run_stuck(folder: Path, redis_url: str, options: Mapping[str, Any]) ->
             return await Firehose(node, redis, **options).run()
 
 
-def main() -> int:
-    """The program; returns the exit status, 1 when a budget is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stuck", type=int, default=1000)
-    parser.add_argument("--healthy", type=int, default=50)
-    parser.add_argument("--rate", type=float, default=20, help="events a second while some hang")
-    parser.add_argument("--kilobytes", type=int, default=16, help="size of an event")
-    parser.add_argument("--seed", type=int, default=20261126)
-    options = vars(parser.parse_args())
-    replay = " ".join(["python -m tests.faults.stuck", *(f"--{name} {value}" for name, value in options.items())])
-    sys.stdout.write(f"replay: {replay}\n")
-    with tempfile.TemporaryDirectory(prefix="sharedjox-stuck-") as folder:
-        server = EmbeddedRedis(Path(folder) / "redis", free_port(), durable=False)
-        server.start()
-        try:
-            outcome = uvloop.run(run_stuck(Path(folder), server.url, options))
-        finally:
-            server.stop()
-    report = Report("stuck", read_budgets("stuck", BUDGETS))
-    report.add(stuck=options["stuck"], healthy=options["healthy"], **outcome.figures())
-    report.add(never_closed=options["stuck"] - outcome.closed_slow)
-    report.details |= {"replay": replay, "problems": outcome.verdict.problems[:50]}
-    for problem in outcome.verdict.problems[:20]:
-        sys.stdout.write(f"  {problem}\n")
-    return report.finish()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run; returns the exit status."""
+    program = FaultProgram("stuck", __doc__)
+    program.parser.add_argument("--stuck", type=int, default=1000)
+    program.parser.add_argument("--healthy", type=int, default=50)
+    program.parser.add_argument("--rate", type=float, default=20, help="events a second while some hang")
+    program.parser.add_argument("--kilobytes", type=int, default=16, help="size of an event")
+    options = program.begin(arguments)
+    with program.folder() as folder, running_redis(folder) as redis:
+        outcome = uvloop.run(run_stuck(folder, redis.url, vars(options)))
+    counts = {"stuck": options.stuck, "healthy": options.healthy, "never_closed": options.stuck - outcome.closed_slow}
+    return program.finish(counts | outcome.figures(), outcome.verdict.problems)
 
 
 if __name__ == "__main__":

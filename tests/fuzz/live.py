@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import Final
 
 import uvloop
-from sharedjox_devstack.ports import free_port
-from sharedjox_devstack.redis import EmbeddedRedis
 
 from tests.benchmarks.report import Report, percentile, read_budgets
 from tests.support.gateway import GatewayNode, running_gateways
 from tests.support.polling import eventually, scaled
+from tests.support.redis_server import running_redis
 
 from .attacks import ATTACKS, MAX_MESSAGE_BYTES
 from .bystanders import CHANNELS, Bystanders
@@ -137,14 +136,12 @@ def main() -> int:
     only = f" --only {options.only}" if options.only else ""
     sys.stdout.write(f"replay: python -m tests.fuzz.live --cases {options.cases} --seed {findings.seed}{only}\n")
     sys.stdout.flush()
-    with tempfile.TemporaryDirectory() as name:
-        redis = EmbeddedRedis(Path(name) / "redis", free_port(), durable=False)
-        redis.start()
-        try:
-            with running_gateways(Path(name), redis.url, count=1, env=SETTINGS) as (node,):
-                figures = uvloop.run(fuzz(node, numbers, findings))
-        finally:
-            redis.stop()
+    with (
+        tempfile.TemporaryDirectory() as name,
+        running_redis(Path(name)) as redis,
+        running_gateways(Path(name), redis.url, count=1, env=SETTINGS) as (node,),
+    ):
+        figures = uvloop.run(fuzz(node, numbers, findings))
     sys.stdout.write(f"{findings}\n")
     report = Report("fuzz", read_budgets("fuzz", BUDGETS))
     report.add(**figures)
