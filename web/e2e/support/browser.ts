@@ -93,6 +93,11 @@ export async function disconnected(page: Page): Promise<void> {
   await page.locator("[data-testid=connection]:not([data-state=connected])").waitFor();
 }
 
+/** Wait until the page says that there is no network. Soon: who types into the void wants to know. */
+export async function offline(page: Page): Promise<void> {
+  await page.locator("[data-testid=connection][data-state=offline]").waitFor({ timeout: within(10) });
+}
+
 /** The access token that the page would send now; empty when nobody is logged in. */
 export async function accessToken(page: Page): Promise<string> {
   return page.evaluate(() => {

@@ -7,7 +7,7 @@ import type { AxeResults } from "axe-core";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
-import { goTo, launch, live, logIn, open, type Role } from "../support/browser.js";
+import { goTo, launch, live, logIn, offline, open, type Role } from "../support/browser.js";
 import { RestClient } from "../support/rest.js";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -132,13 +132,7 @@ describe.each(VIEWS)("in $colorScheme at $viewport.width", (view) => {
     const { page } = await logIn(browser, "client", view);
     await page.getByTestId("job-card").first().waitFor();
     await page.context().setOffline(true);
-    // Chromium tells the page before it cuts the socket: a check may succeed once more, and the next is half a minute away.
-    const offline = page.locator("[data-testid=connection][data-state=offline]");
-    const checksAgain = async (): Promise<boolean> => {
-      await page.evaluate(() => dispatchEvent(new Event("offline")));
-      return offline.waitFor({ timeout: 8_000 }).then(() => true, () => false);
-    };
-    await expect.poll(checksAgain).toBe(true);
+    await offline(page);
     expect(await violations(page), "offline").toEqual([]);
     await page.context().setOffline(false);
     await live(page);

@@ -3,7 +3,7 @@
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 
-import { accessToken, disconnected, goTo, launch, live, logIn, type Person } from "../support/browser.js";
+import { accessToken, disconnected, goTo, launch, live, logIn, offline, type Person } from "../support/browser.js";
 import { hearThroughEcho, onDiscovery, postMany, titles } from "../support/discovery.js";
 import { RestClient } from "../support/rest.js";
 import { signalService, type ServiceName } from "../support/stack.js";
@@ -115,7 +115,7 @@ describe("the page", () => {
       await page.context().setOffline(true);
       const cutAt = Date.now();
       const during = await postMany(rest, mark, 3, 5);
-      await disconnected(page);
+      await offline(page);
       await page.waitForTimeout(Math.max(0, cutAt + 10_000 - Date.now()));
       await page.context().setOffline(false);
       await live(page);

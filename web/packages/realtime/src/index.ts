@@ -1,13 +1,6 @@
 export { createRealtime, RealtimeClient } from "./core/client.js";
-export type {
-  ConnectionState,
-  ConnectionStatus,
-  FetchOptions,
-  Member,
-  RealtimeEcho,
-  Tap,
-  TappedFrame,
-} from "./core/client.js";
+export type { FetchOptions, RealtimeEcho } from "./core/client.js";
+export type { ConnectionState, ConnectionStatus, Member, Tap, TappedFrame } from "./core/connection.js";
 export type { Logger, RealtimeOptions, Transport } from "./core/options.js";
 export type { ChannelError, TokenSource } from "./core/authorization.js";
 export type { Frame } from "./core/frames.js";

@@ -9,47 +9,16 @@ import Echo from "laravel-echo";
 import Pusher, { type Channel, type PresenceChannel } from "pusher-js";
 
 import { AuthorizationError, requestSignature, Tokens, type ChannelError, type Signature } from "./authorization.js";
+import type { ConnectionStatus, Member, Tap, TappedFrame } from "./connection.js";
 import { DeliveryQueue } from "./delivery-queue.js";
 import { isRecord, type Frame } from "./frames.js";
+import { Liveness } from "./liveness.js";
 import { withDefaults, type Logger, type RealtimeOptions, type Settings } from "./options.js";
+import { isOnline, observePage, type PageObserver } from "./page.js";
 import { attachSeam, type SeamObserver } from "./pusher-seam.js";
 import { Reconnector } from "./reconnector.js";
 import { Store, type Readable } from "./store.js";
 import { SubscriptionHub, type ChannelSubscriber, type Unsubscribe } from "./subscription-hub.js";
-
-/**
- * - `idle`: not asked to connect. - `connecting`: an attempt is under way. - `connected`.
- * - `waiting`: the next attempt is at `retryAt`. - `offline`: the browser says that there is no network.
- * - `refused`: the server does not want this client (`code`); nothing happens until `connect()` is called.
- */
-export type ConnectionState = "idle" | "connecting" | "connected" | "waiting" | "offline" | "refused";
-
-export interface ConnectionStatus {
-  readonly state: ConnectionState;
-  readonly socketId?: string;
-  readonly transport?: string;
-  /** Attempts since the last good connection. */
-  readonly attempt: number;
-  /** `Date.now` time of the next attempt. */
-  readonly retryAt?: number;
-  /** Close code of the last connection. */
-  readonly code?: number;
-  readonly reason?: string;
-}
-
-export interface Member {
-  readonly id: string;
-  readonly info: unknown;
-}
-
-/** One frame on its way in or out, for consoles and tests. */
-export interface TappedFrame {
-  readonly direction: "in" | "out";
-  readonly at: number;
-  readonly frame: Frame;
-}
-
-export type Tap = (tapped: TappedFrame) => void;
 
 export type RealtimeEcho = Echo<"reverb">;
 
@@ -64,6 +33,7 @@ export class RealtimeClient {
   readonly #queue: DeliveryQueue;
   readonly #hub: SubscriptionHub;
   readonly #reconnector: Reconnector;
+  readonly #liveness: Liveness;
   readonly #status = new Store<ConnectionStatus>({ state: "idle", attempt: 0 });
   readonly #taps = new Set<Tap>();
   /** One per page, so that the gateway knows a page again when it comes back on another socket. */
@@ -116,6 +86,16 @@ export class RealtimeClient {
       this.#settings.backoff,
       this.#settings.random,
     );
+    this.#liveness = new Liveness(
+      {
+        ask: () => this.#pusher?.connection.send_event("pusher:ping", {}),
+        lost: () => {
+          this.#lost();
+        },
+        isOnline,
+      },
+      this.#settings.pongTimeoutMs,
+    );
     this.setDebug(this.#settings.debug);
   }
 
@@ -144,7 +124,7 @@ export class RealtimeClient {
   connect(): void {
     if (this.#isWanted && this.#status.get().state !== "refused") return;
     this.#isWanted = true;
-    this.#stopListening ??= this.#listenToPage();
+    this.#stopListening ??= observePage(this.#page);
     if (this.#pusher) this.#attempt();
     else this.#build();
   }
@@ -287,6 +267,7 @@ export class RealtimeClient {
       this.#setStatus({ state: "connected", attempt: 0, socketId, transport });
     },
     frame: (frame) => {
+      this.#liveness.heard();
       this.#tapped("in", frame);
       this.#hub.frame(frame);
     },
@@ -307,8 +288,7 @@ export class RealtimeClient {
       this.#tapped("out", { event, data, ...(channel !== undefined && { channel }) });
     },
     retryWanted: () => {
-      this.#hub.disconnected();
-      if (this.#isWanted) this.#reconnector.failed();
+      this.#lost();
     },
     attemptFailed: () => {
       if (this.#isWanted && this.#settings.isWebSocketOnly && this.#status.get().state === "connecting") {
@@ -316,6 +296,36 @@ export class RealtimeClient {
       }
     },
   };
+
+  readonly #page: PageObserver = {
+    network: () => {
+      if (isOnline()) this.#hurry();
+      this.#doubt();
+    },
+    seen: () => {
+      this.#hiddenHold?.();
+      this.#hiddenHold = undefined;
+      this.#hurry();
+      this.#doubt(); // the machine may have slept meanwhile
+    },
+    hidden: () => {
+      if (this.#settings.queueWhileHidden) this.#hiddenHold ??= this.#queue.hold();
+    },
+  };
+
+  #lost(): void {
+    this.#hub.disconnected();
+    if (this.#isWanted) this.#reconnector.failed();
+  }
+
+  #doubt(): void {
+    if (this.#status.get().state === "connected") this.#liveness.doubt();
+  }
+
+  #hurry(): void {
+    const { state } = this.#status.get();
+    if (state === "waiting" || state === "offline") this.#reconnector.hurry();
+  }
 
   #attempt(): void {
     this.#setStatus({ state: "connecting", attempt: this.#status.get().attempt });
@@ -346,6 +356,7 @@ export class RealtimeClient {
       this.#disconnectedHold?.();
       this.#disconnectedHold = undefined;
     } else if (this.#status.get().state === "connected") {
+      this.#liveness.stop();
       this.#disconnectedHold ??= this.#queue.hold();
     }
     this.#log?.(status.state, status);
@@ -356,28 +367,6 @@ export class RealtimeClient {
     this.#log?.(direction === "in" ? "←" : "→", frame);
     for (const tap of this.#taps) tap({ direction, at: Date.now(), frame });
   }
-
-  #listenToPage(): () => void {
-    if (typeof window === "undefined") return () => undefined;
-    const hurry = (): void => {
-      const { state } = this.#status.get();
-      if (state === "waiting" || state === "offline") this.#reconnector.hurry();
-    };
-    const seen = (): void => {
-      if (document.hidden && this.#settings.queueWhileHidden) this.#hiddenHold ??= this.#queue.hold();
-      if (document.hidden) return;
-      this.#hiddenHold?.();
-      this.#hiddenHold = undefined;
-      hurry();
-    };
-    window.addEventListener("online", hurry);
-    document.addEventListener("visibilitychange", seen);
-    seen();
-    return () => {
-      window.removeEventListener("online", hurry);
-      document.removeEventListener("visibilitychange", seen);
-    };
-  }
 }
 
 type Done = (error: Error | null, data: Signature | null) => void;
@@ -386,10 +375,6 @@ type Refusal = Required<ChannelError>;
 /** 128 random bits. Not `crypto.randomUUID`, which pages without TLS do not have. */
 function randomId(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function isOnline(): boolean {
-  return typeof navigator === "undefined" || navigator.onLine;
 }
 
 /** Make a client. It connects at the first subscription or at `connect()`. */

@@ -2,7 +2,8 @@
 
 import { wireChannels } from "../generated/events.js";
 import type { ChannelError } from "./authorization.js";
-import type { Member, RealtimeClient } from "./client.js";
+import type { RealtimeClient } from "./client.js";
+import type { Member } from "./connection.js";
 import { isRecord } from "./frames.js";
 import { Store, type Readable } from "./store.js";
 

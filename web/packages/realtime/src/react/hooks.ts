@@ -3,7 +3,8 @@
 import { useEffect, useMemo, useRef, useSyncExternalStore } from "react";
 
 import { wireChannels } from "../generated/events.js";
-import type { ConnectionStatus, RealtimeClient } from "../core/client.js";
+import type { RealtimeClient } from "../core/client.js";
+import type { ConnectionStatus } from "../core/connection.js";
 import { createTyping, watchViewers, type Typist, type Viewers } from "../core/presence.js";
 import {
   subscribeToDiscovery,

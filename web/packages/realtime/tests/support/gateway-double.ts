@@ -47,6 +47,10 @@ export class GatewayDouble {
   readonly clientEvents: { readonly event: string; readonly channel: string; readonly data: unknown }[] = [];
   /** Connections opened so far. */
   opened = 0;
+  /** `pusher:ping`s received so far. */
+  pings = 0;
+  /** On: what arrives is not answered, and new connections are not greeted, as when the network has gone. */
+  isSilent = false;
   /** Off: answers like a stock server, without positions. */
   keepsPositions = true;
   answerAuth: AuthAnswer = ({ body }) => ({ status: 200, body: signature(body) });
@@ -150,21 +154,27 @@ export class GatewayDouble {
     socket.on("message", (raw) => {
       this.#receive(peer, JSON.parse((raw as Buffer).toString()) as { event: string; channel?: string; data: Record<string, unknown> });
     });
+    if (this.isSilent) return;
     const data = JSON.stringify({ socket_id: peer.socketId, activity_timeout: 120 });
     socket.send(JSON.stringify({ event: "pusher:connection_established", data }));
   }
 
   #receive(peer: Peer, { event, channel, data }: { event: string; channel?: string; data: Record<string, unknown> }): void {
+    if (event === "pusher:ping") this.pings += 1;
+    if (this.isSilent) return;
+    if (event === "pusher:ping") peer.socket.send(JSON.stringify({ event: "pusher:pong", data: {} }));
     if (event === "pusher:subscribe") this.#subscribe(peer, data as unknown as ReceivedSubscribe);
     if (event === "pusher:unsubscribe") {
       this.unsubscribes.push(String(data.channel));
       peer.channels.delete(String(data.channel));
     }
-    if (event.startsWith("client-") && channel !== undefined) {
-      this.clientEvents.push({ event, channel, data });
-      for (const other of this.#peers) {
-        if (other !== peer && other.channels.has(channel)) other.socket.send(JSON.stringify({ event, channel, data }));
-      }
+    if (event.startsWith("client-") && channel !== undefined) this.#passOn(peer, { event, channel, data });
+  }
+
+  #passOn(from: Peer, message: { readonly event: string; readonly channel: string; readonly data: unknown }): void {
+    this.clientEvents.push(message);
+    for (const peer of this.#peers) {
+      if (peer !== from && peer.channels.has(message.channel)) peer.socket.send(JSON.stringify(message));
     }
   }
 
