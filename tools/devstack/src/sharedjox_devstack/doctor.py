@@ -13,7 +13,7 @@ from pathlib import Path
 from . import postgres, redis
 from .errors import DevstackError
 from .ports import is_free, owner
-from .preflight import require_python
+from .preflight import require_python, running_stack
 from .settings import Environment
 from .web_build import require_node
 
@@ -66,10 +66,13 @@ def _settings(repository: Path) -> str:
 
 def _ports(repository: Path) -> str:
     settings = Environment.read(repository).settings()
+    running = running_stack(settings.data_folder(repository) / "run")
+    if running is not None:
+        return f"in use by the stack that runs here (pid {running})"
     for name, port in (("API_PORT", settings.api_port), ("REVERB_PORT", settings.reverb_port)):
         if not is_free(port):
             holder = owner(port) or "another process"
-            msg = f"{name} {port} is taken by {holder}: fine if that is a running stack, else set {name}"
+            msg = f"{name} {port} is taken by {holder}: stop that, or set {name} to another port"
             raise DevstackError(msg)
     return "free"
 

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Final
 
 from .doctor import diagnose
+from .down import end_stack
 from .errors import DevstackError
 from .output import Console
 from .settings import Environment
@@ -58,6 +59,17 @@ def up() -> int:
     return 0
 
 
+def down() -> int:
+    """End the stack that runs on DATA_DIR; 0 when none runs there any more."""
+    try:
+        data_dir = Environment.read(REPOSITORY).settings().data_folder(REPOSITORY)
+        end_stack(data_dir, lambda line: print(line, flush=True))
+    except DevstackError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
 def build_web() -> int:
     """Build the web app; 0 when it is built and current."""
     web = WebApp(REPOSITORY)
@@ -78,9 +90,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="sharedjox-devstack", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start everything, supervise it, stop it on Ctrl-C")
+    commands.add_parser("down", help="stop the stack that runs on DATA_DIR")
     commands.add_parser("build-web", help="install and build the web app when its sources changed")
     commands.add_parser("doctor", help="check what the machine has and lacks")
-    actions: dict[str, Callable[[], int]] = {"up": up, "build-web": build_web, "doctor": lambda: diagnose(REPOSITORY)}
+    actions: dict[str, Callable[[], int]] = {
+        "up": up,
+        "down": down,
+        "build-web": build_web,
+        "doctor": lambda: diagnose(REPOSITORY),
+    }
     return actions[parser.parse_args(arguments).command]()
 
 

@@ -86,6 +86,22 @@ def only_stack(run_dir: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def running_stack(run_dir: Path) -> int | None:
+    """The process that holds the data folder; None when nobody does."""
+    try:
+        descriptor = os.open(run_dir / "lock", os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.read(descriptor, 32).decode(errors="replace").strip()
+        return int(holder) if holder.isdigit() else None  # it has the lock since a moment ago
+    finally:
+        os.close(descriptor)
+    return None
+
+
 def end_leftovers(run_dir: Path, say: Callable[[str], None]) -> None:
     """End processes that a killed run of this very stack left behind; forget its pid files."""
     for pid_file in sorted(run_dir.glob("*.pid")):

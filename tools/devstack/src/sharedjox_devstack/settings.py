@@ -47,6 +47,10 @@ class StackSettings(BaseSettings):
     """false: run without the web app, needs no Node."""
     log_format: str = "console"
 
+    def data_folder(self, repository: Path) -> Path:
+        """DATA_DIR as an absolute path; a relative one is below the repository."""
+        return (self.data_dir if self.data_dir.is_absolute() else repository / self.data_dir).resolve()
+
 
 @dataclass(frozen=True, slots=True)
 class Environment:

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +32,7 @@ DRAIN_SECONDS: Final = "1"
 REMEMBERED_LINES: Final = 30
 DEMO_ACCOUNTS: Final = ("client@sharedjox.test", "freelancer@sharedjox.test", "operator@sharedjox.test")
 HTTP_OK: Final = 200
-QUIET: Final = frozenset({"postgres", "redis", "web"})
+QUIET: Final = frozenset({"postgres", "redis", "web", "migrate", "seed"})
 COMPLAINTS: Final = ("ERROR:", "PANIC:", "Error", "OOM", "MISCONF", "Fatal", "Bad file format")
 
 
@@ -63,8 +64,7 @@ class Stack:
         self._environment = environment
         self._console = console
         self._settings: StackSettings = environment.settings()
-        data_dir = self._settings.data_dir
-        self._data_dir = (data_dir if data_dir.is_absolute() else repository / data_dir).resolve()
+        self._data_dir = self._settings.data_folder(repository)
         self._outputs: dict[str, _Output] = {}
         self._stop_requested = stop_requested
 
@@ -154,14 +154,18 @@ class Stack:
             ("migrate", "the database may come from another version: set DATA_DIR to a new folder, or DATABASE_URL"),
             ("seed", "set DATA_DIR to a new folder to start from nothing"),
         ):
-            self._console.say(f"{action}: sharedjox-api {action}")
             output = self._output(action)
-            status = supervisor.run_to_end(_step(action, api_command(action), output, self._repository, env))
+            step = _step(action, api_command(action), output, self._repository, env)
+            status = supervisor.run_to_end(step, progress=partial(self._say_seconds, action))
             if status != 0:
                 refusals = [line.removeprefix("error: ") for line in output.newest if line.startswith("error: ")]
                 reason = "; ".join(refusals) or (output.newest[-1] if output.newest else f"status {status}")
                 msg = f"{action} failed: {reason}" + ("" if refusals else f" ({hint})")
                 raise DevstackError(msg)
+            self._console.say(f"{action}: {output.newest[-1] if output.newest else 'done'}")
+
+    def _say_seconds(self, what: str, seconds: float) -> None:
+        self._console.say(f"  {what}: {seconds:.0f} s so far")
 
     def _build_web(self, supervisor: Supervisor, web: WebApp, env: dict[str, str]) -> dict[str, str]:
         if not self._settings.web_build or not web.exists:
@@ -174,7 +178,7 @@ class Stack:
             self._console.say(f"web app: {' '.join(command[:3])} (the first time takes a minute)")
             output = self._output(name)
             step = _step(name, command, output, folder, dict(self._environment.variables))
-            status = supervisor.run_to_end(step, progress=lambda seconds: self._console.say(f"  … {seconds:.0f} s"))
+            status = supervisor.run_to_end(step, progress=partial(self._say_seconds, "web app"))
             if status != 0:
                 self._console.say("\n".join(output.newest))
             return status
@@ -219,7 +223,7 @@ class Stack:
         lines = [
             "",
             f"  web app      {api}/" if "WEB_DIST_DIR" in env else "  web app      not built",
-            f"  REST API     {api}/api   (documentation {api}/api/docs)",
+            f"  REST API     {api}/api/docs",
             f"  WebSocket    ws://{gateway}/app/{env.get('REVERB_APP_KEY', DEFAULT_APP_KEY)}   (two gateway processes)",
             f"  metrics      {api}/metrics, " + ", ".join(f"http://127.0.0.1:{port}/metrics" for port in metrics),
             f"  Postgres     {_without_password(env['DATABASE_URL'])}",
@@ -228,7 +232,7 @@ class Stack:
             "",
             f"  log in as    {', '.join(DEMO_ACCOUNTS)}   (password: password)",
             "",
-            f"ready after {seconds:.1f} s; Ctrl-C stops everything",
+            f"ready after {seconds:.1f} s; Ctrl-C stops everything, `make down` does from elsewhere",
         ]
         self._console.say("\n".join(lines))
 
@@ -247,6 +251,7 @@ def _shown(host: str) -> str:
 
 
 def _without_password(url: str) -> str:
+    """As psql and redis-cli take it: without the driver's name."""
     scheme, _, rest = url.partition("://")
     user, at, place = rest.rpartition("@")
-    return f"{scheme}://{user.partition(':')[0]}{at}{place}"
+    return f"{scheme.partition('+asyncpg')[0]}://{user.partition(':')[0]}{at}{place}"
