@@ -4,6 +4,8 @@ import type { JobStatus, TransactionType } from "@/system/types";
 
 const money = new Intl.NumberFormat(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const time = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const figure = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
 const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto", style: "short" });
 
 export function formatMoney(amount: number): string {
@@ -17,6 +19,16 @@ export function formatChange(amount: number): string {
 
 export function formatTime(iso: string): string {
   return time.format(new Date(iso));
+}
+
+/** To the second, without the day. */
+export function formatClock(iso: string): string {
+  return clock.format(new Date(iso));
+}
+
+/** A count or a rate, with one digit behind the point at most. */
+export function formatFigure(value: number): string {
+  return figure.format(value);
 }
 
 const STEPS = [
