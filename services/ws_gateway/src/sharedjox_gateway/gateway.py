@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Final
 
 from sharedjox_contracts.channels import channel_kind
@@ -136,10 +136,10 @@ class Gateway:
         self.max_buffer_bytes = settings.max_buffer_bytes
         self.is_draining = False
         self.told_to_drain = asyncio.Event()
-        """An operator wants this process to drain and end, as a signal would make it."""
+        """This process is to drain and end, as a signal would make it: an operator wants it, or a part of it failed."""
         self._connection_limit = settings.connection_limit
         self._socket_ids = SocketIds()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._now = loop.time
         self._collector = Collector(self._now())
 
@@ -166,17 +166,33 @@ class Gateway:
 
     def start(self) -> None:
         """Begin to talk to Redis and to keep time."""
-        loop = asyncio.get_running_loop()
         self._collector.install()
-        self._tasks = [loop.create_task(work) for work in (self.redis.run(), self.lease.run(), self._keep_time())]
+        self._go_on("redis", self.redis.run())
+        self._go_on("lease", self.lease.run())
+        self._go_on("clock", self._keep_time())
         if self.cluster is not None:
-            self._tasks.append(loop.create_task(self.cluster.run()))
+            self._go_on("cluster", self.cluster.run())
+
+    def _go_on(self, name: str, work: Coroutine[None, None, None]) -> None:
+        """Do this beside everything else, until it is done or the gateway stops."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._is_done)
+
+    def _is_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        # Without this part the process would only look alive. Its clients are better off with another one.
+        _log.error("gateway.part_failed", part=task.get_name(), exc_info=error)
+        self.told_to_drain.set()
 
     async def stop(self) -> None:
         """End the background work and drop what is still connected."""
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self.api_connections.abort()
         for connection in list(self.hub.connections.values()):
             connection.abort()
@@ -227,7 +243,7 @@ class Gateway:
     def _send_away(self, connections: list[Connection]) -> None:
         """Have connections authorized anew: 4200, on which clients come back at once and subscribe again."""
         self.stats.sent_away += len(connections)
-        self._tasks.append(asyncio.get_running_loop().create_task(self._reconnect_in_waves(connections)))
+        self._go_on("sending away", self._reconnect_in_waves(connections))
 
     def _doubt(self, app_id: str, was_used: bool) -> None:
         self.grants.doubt(app_id, was_used=was_used)
