@@ -13,6 +13,8 @@ from sharedjox_marketplace.database import DATABASE_ERRORS, create_engine
 from sharedjox_marketplace.prepared import driver_of
 from sharedjox_marketplace.unit_of_work import Transactor, UnitOfWork, Work
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from structlog.testing import capture_logs
 
 from tests.support.polling import eventually, scaled
 from tests.support.tcp_proxy import tcp_proxy
@@ -34,6 +36,24 @@ async def _post_several(api: Api, client: Person) -> set[int]:
 async def _queued(api: Api) -> int:
     length: int = await api.runtime.redis.zcard(QUEUE_NAME)
     return length
+
+
+async def test_what_an_error_of_the_database_says_in_a_log_has_no_values(postgres_url: str) -> None:
+    engine = create_engine(postgres_url)
+
+    async def fail() -> None:
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT 1 / (length(:password) - 4)"), {"password": "hush"})
+
+    with pytest.raises(DBAPIError) as failed:
+        await fail()
+    await engine.dispose()
+    with capture_logs() as logs:
+        exception_response(failed.value)
+    (line,) = logs
+    said = f"{line} {failed.value}"
+    assert "SELECT 1 /" in said
+    assert "hush" not in said
 
 
 async def test_a_failing_commit_gives_5xx_and_no_event(api: Api) -> None:

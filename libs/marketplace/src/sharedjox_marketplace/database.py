@@ -52,6 +52,8 @@ def create_engine(
         pool_timeout=pool_timeout_seconds,
         pool_recycle=1800,
         pool_use_lifo=True,
+        # Errors go into logs with their statement; its values are addresses, hashes of passwords and what people write.
+        hide_parameters=True,
         connect_args={
             "timeout": 5,
             "command_timeout": 1.5 * statement_timeout_ms / 1000 or None,
