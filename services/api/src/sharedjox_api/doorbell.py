@@ -14,7 +14,6 @@ from typing import Final
 
 from arq.connections import ArqRedis
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from redis.exceptions import RedisError
 from sharedjox_kit.logs import get_logger
 from sharedjox_kit.redis import create_pool
 from sharedjox_kit.tasks import QUEUE_NAME, RELAY_TASK, WAKE_TOPIC, deserialize_task, serialize_task
@@ -96,7 +95,7 @@ class Doorbell:
                 continue
             try:
                 await self._ring_once()
-            except (RedisError, OSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, the bell has to ring again: uvloop has RuntimeErrors
                 self._rings.labels("failed").inc()
                 _log.warning("doorbell.failed", error=repr(error), retry_seconds=pause)
                 if self._is_closing:
