@@ -11,6 +11,7 @@ from sharedjox_devstack.postgres import EmbeddedPostgres
 from sharedjox_devstack.redis import EmbeddedRedis
 
 from tests.support.databases import Databases
+from tests.support.gateway import Clients
 from tests.support.stack import Stack, running_stack
 from tests.support.tcp_proxy import TcpProxy
 
@@ -84,6 +85,14 @@ async def redis_proxy(redis_server: EmbeddedRedis) -> AsyncIterator[TcpProxy]:
     await proxy.start()
     yield proxy
     await proxy.stop()
+
+
+@pytest.fixture
+async def clients() -> AsyncIterator[Clients]:
+    """Opens connections to gateways; they are closed after the test."""
+    opened = Clients()
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture(scope="module")

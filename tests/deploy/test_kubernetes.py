@@ -147,9 +147,12 @@ def test_monitors_name_ports_that_exist() -> None:
         for one in spec["containers"]
         for port in one.get("ports", [])
     }
-    for one in of_kind(manifests, "ServiceMonitor").values():
+    service_monitors, pod_monitors = of_kind(manifests, "ServiceMonitor"), of_kind(manifests, "PodMonitor")
+    assert service_monitors
+    assert pod_monitors
+    for one in service_monitors.values():
         assert {endpoint["port"] for endpoint in one["spec"]["endpoints"]} <= services
-    for one in of_kind(manifests, "PodMonitor").values():
+    for one in pod_monitors.values():
         assert {endpoint["port"] for endpoint in one["spec"]["podMetricsEndpoints"]} <= containers
 
 

@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 from sharedjox_devstack.redis import EmbeddedRedis
 
-from tests.support.gateway import Clients, GatewayNode, running_gateways
+from tests.support.gateway import GatewayNode, running_gateways
 from tests.support.publishing import Publisher
 
 
@@ -24,13 +24,6 @@ def gateways(
 @pytest.fixture
 def gateway(gateways: list[GatewayNode]) -> GatewayNode:
     return gateways[0]
-
-
-@pytest.fixture
-async def clients() -> AsyncIterator[Clients]:
-    opened = Clients()
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

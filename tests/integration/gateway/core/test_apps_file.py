@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +55,6 @@ async def apps_file(running: AppsFile) -> AppsFile:
     await running.in_force(SHOP, 200)
     await running.in_force(BLOG, 200)
     return running
-
-
-@pytest.fixture
-async def clients() -> AsyncIterator[Clients]:
-    opened = Clients()
-    yield opened
-    await opened.close()
 
 
 async def test_a_disabled_app_cannot_connect_or_publish_and_its_connections_end(

@@ -69,13 +69,6 @@ def worker(redis: Redis) -> Publisher:
     return Publisher(redis)
 
 
-@pytest.fixture
-async def clients() -> AsyncIterator[Clients]:
-    opened = Clients()
-    yield opened
-    await opened.close()
-
-
 async def cut_off(proxy: TcpProxy) -> None:
     proxy.refusing = True
     await proxy.cut()

@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 from sharedjox_devstack.redis import EmbeddedRedis
 
-from tests.support.gateway import APP, Clients, GatewayNode, TestApp, running_gateways
+from tests.support.gateway import APP, GatewayNode, TestApp, running_gateways
 from tests.support.http_api import ApiConnection, open_connection
 
 OTHER = TestApp(id="1002", key="other", secret="secret-of-the-other-app")
@@ -41,13 +41,6 @@ def nodes(tmp_path_factory: pytest.TempPathFactory, shared_redis_server: Embedde
 @pytest.fixture
 def node(nodes: list[GatewayNode]) -> GatewayNode:
     return nodes[0]
-
-
-@pytest.fixture
-async def clients() -> AsyncIterator[Clients]:
-    opened = Clients()
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 from sharedjox_devstack.redis import EmbeddedRedis
 
-from tests.support.gateway import APP, Clients, GatewayNode, TestApp, running_gateways
+from tests.support.gateway import APP, GatewayNode, TestApp, running_gateways
 
 SMALL = TestApp(id="1002", key="small", secret="small-secret-of-the-tests")
 """An app with small limits."""
@@ -19,10 +19,3 @@ def nodes(tmp_path_factory: pytest.TempPathFactory, shared_redis_server: Embedde
     apps = [APP.config(), SMALL.config(limits={"max_presence_members": 2, "max_presence_member_bytes": 20})]
     with running_gateways(tmp_path_factory.mktemp("gateways"), shared_redis_server.url, apps=apps) as started:
         yield started
-
-
-@pytest.fixture
-async def clients() -> AsyncIterator[Clients]:
-    opened = Clients()
-    yield opened
-    await opened.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,13 +29,6 @@ QUICK = {"LEASE_HEARTBEAT_SECONDS": str(scaled(0.3)), "LEASE_SECONDS": str(scale
 def cluster(tmp_path: Path, redis_server: EmbeddedRedis) -> Iterator[list[GatewayNode]]:
     with running_gateways(tmp_path, redis_server.url, count=3, env=QUICK) as nodes:
         yield nodes
-
-
-@pytest.fixture
-async def clients() -> AsyncIterator[Clients]:
-    opened = Clients()
-    yield opened
-    await opened.close()
 
 
 async def join(clients: Clients, node: GatewayNode, *user_ids: str) -> list[PusherClient]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 from sharedjox_devstack.redis import EmbeddedRedis
 
-from tests.support.gateway import APP, Clients, GatewayNode, TestApp, running_gateways
+from tests.support.gateway import APP, GatewayNode, TestApp, running_gateways
 from tests.support.polling import scaled
 
 STRICT = TestApp(id="1002", key="strict", secret="strict-secret-of-the-tests")
@@ -28,10 +28,3 @@ def nodes(tmp_path_factory: pytest.TempPathFactory, shared_redis_server: Embedde
     env = {"LEASE_HEARTBEAT_SECONDS": str(scaled(0.3)), "LEASE_SECONDS": str(scaled(1.2))}
     with running_gateways(tmp_path_factory.mktemp("gateways"), shared_redis_server.url, apps=apps, env=env) as started:
         yield started
-
-
-@pytest.fixture
-async def clients() -> AsyncIterator[Clients]:
-    opened = Clients()
-    yield opened
-    await opened.close()

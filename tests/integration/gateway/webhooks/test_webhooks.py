@@ -68,13 +68,6 @@ def nodes(tmp_path_factory: pytest.TempPathFactory, shared_redis_server: Embedde
 
 
 @pytest.fixture
-async def clients() -> AsyncIterator[Clients]:
-    opened = Clients()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
 async def receiver() -> AsyncIterator[WebhookReceiver]:
     async with webhook_receiver() as listening:
         yield listening
