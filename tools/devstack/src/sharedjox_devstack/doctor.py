@@ -15,7 +15,7 @@ from .errors import DevstackError
 from .ports import is_free, owner
 from .preflight import require_python, running_stack
 from .settings import Environment
-from .web_build import require_node
+from .web_build import node_version, require_node
 
 Check = tuple[str, Callable[[], str], bool]
 """What is looked at, the look (raises DevstackError), whether the two commands need it."""
@@ -56,7 +56,7 @@ def _python() -> str:
 
 def _node() -> str:
     require_node()
-    return "20 or newer, with npm"
+    return f"{node_version()}, with npm"
 
 
 def _settings(repository: Path) -> str:

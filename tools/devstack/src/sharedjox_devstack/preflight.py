@@ -75,7 +75,7 @@ def only_stack(run_dir: Path) -> Iterator[None]:
         except OSError as error:
             holder = os.read(descriptor, 32).decode(errors="replace").strip()
             msg = (
-                f"a stack already runs on {run_dir.parent} (pid {holder or '?'}): stop it, "
+                f"a stack already runs on {run_dir.parent} (pid {holder or '?'}): stop it (make down), "
                 f"or set DATA_DIR, API_PORT and REVERB_PORT to run a second one"
             )
             raise DevstackError(msg) from error
