@@ -124,7 +124,7 @@ def draw(parts: Parts, dice: random.Random, cut_clients: Callable[[], None], pac
         cut_clients()
 
     faults: list[tuple[str, Fault]] = [
-        (f"kill {part}", lambda: parts.kill(part, pause)),
+        (f"kill {part}", lambda: parts.kill(part, pause)),  # twice: what finds most comes most often
         (f"kill {part}", lambda: parts.kill(part, pause)),
         (f"freeze {part}", lambda: parts.freeze(part, 2 * pause)),
         (f"restart {part}", lambda: parts.stop(part)),

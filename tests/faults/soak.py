@@ -133,7 +133,7 @@ class Soak:
 
         with contextlib.suppress(AssertionError):  # what is missing is counted below
             await eventually(arrived, 30)
-        await asyncio.sleep(scaled(0.5))
+        await asyncio.sleep(scaled(0.5))  # a repeat would come right behind
         seen = [one.seen[DISCOVERY] for one in residents]
         known = set(expected)
         return {
