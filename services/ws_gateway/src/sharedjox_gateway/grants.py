@@ -65,8 +65,8 @@ class GrantWatch:
     def tick(self) -> None:
         """Write a mark for each app that has holders of rights."""
         commander = self._broker.commander
-        if commander is None:
-            return
+        if commander is None or not self._broker.is_connected:
+            return  # not while it is being found out whether this Redis forgot: the mark that it kept is read first
         for app_id in self._written.keys() - self._unjudged:
             number = self._written[app_id] = self._written[app_id] + 1
             key = watermark_key(app_id, self._node)
