@@ -15,7 +15,7 @@ let states: string[];
 
 beforeEach(async () => {
   gateway = await GatewayDouble.start();
-  client = clientOf(gateway, { pongTimeoutMs: 200 });
+  client = clientOf(gateway, { pongTimeoutMs: 200, backoff: { baseMs: 40, capMs: 200, attemptMs: 1_500 } });
   states = [];
   client.status.subscribe(() => states.push(client.status.get().state));
   client.connect();
@@ -40,6 +40,23 @@ it("a connection that the network has left is offline within moments, and comes 
   gateway.isSilent = false;
   network("online");
   await until(() => client.status.get().state === "connected");
+});
+
+it("a page without a network says so all the time, whatever is tried meanwhile", async () => {
+  gateway.isSilent = true;
+  network("offline");
+  await until(() => gateway.opened >= 3);
+  expect(new Set(states.slice(states.indexOf("offline")))).toEqual(new Set(["offline"]));
+});
+
+it("an attempt that got stuck without a network does not keep the next one waiting when it is back", async () => {
+  gateway.isSilent = true;
+  network("offline");
+  await until(() => gateway.opened === 2);
+  gateway.isSilent = false;
+  network("online");
+  await until(() => client.status.get().state === "connected");
+  expect(gateway.opened).toBe(3);
 });
 
 it("a connection that dies after its first answer is found out as well", async () => {

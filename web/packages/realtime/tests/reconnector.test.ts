@@ -72,6 +72,12 @@ describe("Reconnector", () => {
     expect(calls).toEqual(["abandon", "wait 1 500", "connect"]);
   });
 
+  it("begins a new attempt when told to hurry during one", () => {
+    reconnector.attempting();
+    reconnector.hurry();
+    expect(calls).toEqual(["abandon", "connect"]);
+  });
+
   it("does nothing after cancel", () => {
     reconnector.failed();
     reconnector.cancel();

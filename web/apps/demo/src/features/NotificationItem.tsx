@@ -37,7 +37,7 @@ export function NotificationItem({ item }: { readonly item: Notification }): JSX
             {item.body}
           </Text>
           <Group gap="xs" mt={4}>
-            <Text size="xs" c="dimmed" flex={1}>
+            <Text size="xs" c="dimmed" flex="1 0 auto">
               {formatAgo(item.createdAt)}
             </Text>
             {item.jobId !== null && (

@@ -130,12 +130,12 @@ function Frames(): JSX.Element {
             ))}
           </Table.Tbody>
         </Table>
-        {shown.length === 0 && (
-          <Text size="sm" c="dimmed" p="md" ta="center">
-            Nothing yet. Post a job in another window, and it passes here.
-          </Text>
-        )}
       </ScrollArea.Autosize>
+      {shown.length === 0 && (
+        <Text size="sm" c="dimmed" p="md" ta="center">
+          Nothing yet. Post a job in another window, and it passes here.
+        </Text>
+      )}
     </Card>
   );
 }
@@ -236,7 +236,7 @@ function ConnectionSettings(): JSX.Element {
         </Group>
       </Group>
       <Text size="sm" c="dimmed" mt="sm">
-        In the browser&apos;s console: <code>window.Echo.channel(&apos;jobs.discovery&apos;).listen(&apos;.job.posted&apos;, console.log)</code>
+        In the browser&apos;s console: <code style={{ overflowWrap: "anywhere" }}>window.Echo.channel(&apos;jobs.discovery&apos;).listen(&apos;.job.posted&apos;, console.log)</code>
       </Text>
     </Card>
   );

@@ -205,7 +205,7 @@ export class RealtimeClient {
   #build(): RealtimeEcho {
     const settings = this.#settings;
     const { host, port, path, isSecure } = settings.endpoint;
-    this.#setStatus({ state: "connecting", attempt: 0 });
+    this.#setStatus({ state: isOnline() ? "connecting" : "offline", attempt: 0 });
     const pusher = new Pusher(settings.key, {
       cluster: "",
       wsHost: host,
@@ -291,15 +291,15 @@ export class RealtimeClient {
       this.#lost();
     },
     attemptFailed: () => {
-      if (this.#isWanted && this.#settings.isWebSocketOnly && this.#status.get().state === "connecting") {
-        this.#reconnector.failed();
-      }
+      if (this.#isWanted && this.#settings.isWebSocketOnly && this.#reconnector.isAttempting) this.#reconnector.failed();
     },
   };
 
   readonly #page: PageObserver = {
     network: () => {
+      const status = this.#status.get();
       if (isOnline()) this.#hurry();
+      else if (status.state === "connecting" || status.state === "waiting") this.#setStatus({ ...status, state: "offline" });
       this.#doubt();
     },
     seen: () => {
@@ -328,7 +328,7 @@ export class RealtimeClient {
   }
 
   #attempt(): void {
-    this.#setStatus({ state: "connecting", attempt: this.#status.get().attempt });
+    this.#setStatus({ state: isOnline() ? "connecting" : "offline", attempt: this.#status.get().attempt });
     this.#reconnector.attempting();
     this.#pusher?.connect();
   }

@@ -4,7 +4,8 @@ import type { Frame } from "./frames.js";
 
 /**
  * - `idle`: not asked to connect. - `connecting`: an attempt is under way. - `connected`.
- * - `waiting`: the next attempt is at `retryAt`. - `offline`: the browser says that there is no network.
+ * - `waiting`: the next attempt is at `retryAt`.
+ * - `offline`: the browser says that there is no network. Attempts go on: this very machine may be meant.
  * - `refused`: the server does not want this client (`code`); nothing happens until `connect()` is called.
  */
 export type ConnectionState = "idle" | "connecting" | "connected" | "waiting" | "offline" | "refused";

@@ -39,6 +39,7 @@ export class Reconnector {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #attempt = 0;
   #openedAt = 0;
+  #isAttempting = false;
 
   constructor(host: ReconnectorHost, options: BackoffOptions, random: () => number) {
     this.#host = host;
@@ -46,8 +47,14 @@ export class Reconnector {
     this.#random = random;
   }
 
+  /** Whether an attempt is under way. */
+  get isAttempting(): boolean {
+    return this.#isAttempting;
+  }
+
   /** An attempt begins: give it a limited time. */
   attempting(): void {
+    this.#isAttempting = true;
     this.#schedule(this.#options.attemptMs, () => {
       this.failed();
     });
@@ -55,6 +62,7 @@ export class Reconnector {
 
   opened(): void {
     this.cancel();
+    this.#isAttempting = false;
     this.#openedAt = Date.now();
   }
 
@@ -62,6 +70,7 @@ export class Reconnector {
   failed(): void {
     if (this.#openedAt > 0 && Date.now() - this.#openedAt >= this.#options.stableMs) this.#attempt = 0;
     this.#openedAt = 0;
+    this.#isAttempting = false;
     const delayMs = backoffDelay(this.#attempt, this.#options, this.#random);
     this.#attempt += 1;
     this.#host.abandon();
@@ -71,10 +80,11 @@ export class Reconnector {
     this.#host.waiting(this.#attempt, Date.now() + delayMs);
   }
 
-  /** The network or the page is back: do not wait any longer. */
+  /** The network or the page is back: do not wait any longer, for an attempt of before neither. */
   hurry(): void {
     this.#attempt = 0;
     this.cancel();
+    if (this.#isAttempting) this.#host.abandon();
     this.#host.connect();
   }
 
