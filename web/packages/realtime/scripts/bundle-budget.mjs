@@ -7,7 +7,7 @@ import { build } from "esbuild";
 const PEERS = ["pusher-js", "laravel-echo", "react"];
 /** Entry, what it is for, and bytes of gzip. */
 const BUDGETS = [
-  ["dist/index.js", "core", 6_144],
+  ["dist/index.js", "core", 6_400],
   ["dist/react/index.js", "React shell with all of the core it uses", 7_168],
   ["dist/push.js", "Web Push", 1_536],
 ];

@@ -69,7 +69,7 @@ describe("Reconnector", () => {
     reconnector.failed();
     reconnector.hurry();
     vi.advanceTimersByTime(60_000);
-    expect(calls).toEqual(["abandon", "wait 1 500", "connect"]);
+    expect(calls).toEqual(["abandon", "wait 1 500", "abandon", "connect"]);
   });
 
   it("begins a new attempt when told to hurry during one", () => {

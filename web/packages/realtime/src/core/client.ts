@@ -291,15 +291,15 @@ export class RealtimeClient {
       this.#lost();
     },
     attemptFailed: () => {
-      if (this.#isWanted && this.#settings.isWebSocketOnly && this.#reconnector.isAttempting) this.#reconnector.failed();
+      const { state, retryAt } = this.#status.get();
+      const isAttempting = retryAt === undefined && (state === "connecting" || state === "offline");
+      if (this.#isWanted && this.#settings.isWebSocketOnly && isAttempting) this.#reconnector.failed();
     },
   };
 
   readonly #page: PageObserver = {
     network: () => {
-      const status = this.#status.get();
       if (isOnline()) this.#hurry();
-      else if (status.state === "connecting" || status.state === "waiting") this.#setStatus({ ...status, state: "offline" });
       this.#doubt();
     },
     seen: () => {

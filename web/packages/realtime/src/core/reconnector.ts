@@ -39,7 +39,6 @@ export class Reconnector {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #attempt = 0;
   #openedAt = 0;
-  #isAttempting = false;
 
   constructor(host: ReconnectorHost, options: BackoffOptions, random: () => number) {
     this.#host = host;
@@ -47,14 +46,8 @@ export class Reconnector {
     this.#random = random;
   }
 
-  /** Whether an attempt is under way. */
-  get isAttempting(): boolean {
-    return this.#isAttempting;
-  }
-
   /** An attempt begins: give it a limited time. */
   attempting(): void {
-    this.#isAttempting = true;
     this.#schedule(this.#options.attemptMs, () => {
       this.failed();
     });
@@ -62,7 +55,6 @@ export class Reconnector {
 
   opened(): void {
     this.cancel();
-    this.#isAttempting = false;
     this.#openedAt = Date.now();
   }
 
@@ -70,7 +62,6 @@ export class Reconnector {
   failed(): void {
     if (this.#openedAt > 0 && Date.now() - this.#openedAt >= this.#options.stableMs) this.#attempt = 0;
     this.#openedAt = 0;
-    this.#isAttempting = false;
     const delayMs = backoffDelay(this.#attempt, this.#options, this.#random);
     this.#attempt += 1;
     this.#host.abandon();
@@ -84,7 +75,7 @@ export class Reconnector {
   hurry(): void {
     this.#attempt = 0;
     this.cancel();
-    if (this.#isAttempting) this.#host.abandon();
+    this.#host.abandon();
     this.#host.connect();
   }
 
