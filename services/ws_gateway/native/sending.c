@@ -54,6 +54,15 @@ static PyObject *unsent(PyObject *members, const Py_ssize_t *sent, Py_ssize_t co
     return list;
 }
 
+/* Bytes that a socket took; a failure counts as none. */
+static Py_ssize_t send_one(long fd, const char *data, Py_ssize_t length) {
+    ssize_t n;
+    do {
+        n = send((int)fd, data, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (n < 0 && errno == EINTR);
+    return n > 0 ? n : 0;
+}
+
 static PyObject *send_many(PyObject *module, PyObject *args) {
     PyObject *members;
     const char *data;
@@ -75,11 +84,7 @@ static PyObject *send_many(PyObject *module, PyObject *args) {
     for (Py_ssize_t i = 0; i < count; i++) {
         sent[i] = 0;
         if (fds[i] < 0) continue;
-        ssize_t n;
-        do {
-            n = send((int)fds[i], data, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
-        } while (n < 0 && errno == EINTR);
-        if (n > 0) sent[i] = n;
+        sent[i] = send_one(fds[i], data, length);
     }
     Py_END_ALLOW_THREADS
     PyObject *result = unsent(members, sent, count, length);
@@ -87,7 +92,72 @@ static PyObject *send_many(PyObject *module, PyObject *args) {
     return result;
 }
 
+/* One of the pieces for `send_each`. */
+typedef struct {
+    long fd;
+    char *data;
+    Py_ssize_t length, sent;
+} piece;
+
+/* What was not sent whole becomes (index, bytes sent). */
+static PyObject *unsent_pieces(const piece *pieces, Py_ssize_t count) {
+    PyObject *list = PyList_New(0);
+    if (list == NULL) return NULL;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (pieces[i].sent == pieces[i].length) continue;
+        PyObject *pair = Py_BuildValue("(nn)", i, pieces[i].sent);
+        if (pair == NULL || PyList_Append(list, pair) < 0) {
+            Py_XDECREF(pair);
+            Py_DECREF(list);
+            return NULL;
+        }
+        Py_DECREF(pair);
+    }
+    return list;
+}
+
+/* Where a piece did not go whole, later ones for the same socket must not overtake its rest: they are left out too. */
+static void send_pieces(piece *pieces, Py_ssize_t count) {
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (pieces[i].fd < 0) continue;
+        pieces[i].sent = send_one(pieces[i].fd, pieces[i].data, pieces[i].length);
+        if (pieces[i].sent == pieces[i].length) continue;
+        for (Py_ssize_t j = i + 1; j < count; j++)
+            if (pieces[j].fd == pieces[i].fd) pieces[j].fd = NONE;
+    }
+}
+
+static PyObject *send_each(PyObject *module, PyObject *args) {
+    PyObject *members, *payloads;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O!O!:send_each", &PyList_Type, &members, &PyList_Type, &payloads)) return NULL;
+    Py_ssize_t count = PyList_Size(members);
+    if (PyList_Size(payloads) != count) {
+        PyErr_SetString(PyExc_ValueError, "as many pieces as members expected");
+        return NULL;
+    }
+    piece *pieces = PyMem_Malloc(sizeof(piece) * (size_t)(count ? count : 1));
+    if (pieces == NULL) return PyErr_NoMemory();
+    for (Py_ssize_t i = 0; i < count; i++) {
+        pieces[i].sent = 0;
+        pieces[i].fd = descriptor_of(PyList_GetItem(members, i));
+        if (pieces[i].fd == FAILED || PyBytes_AsStringAndSize(PyList_GetItem(payloads, i), &pieces[i].data, &pieces[i].length) < 0) {
+            PyMem_Free(pieces);
+            return NULL;
+        }
+    }
+    Py_BEGIN_ALLOW_THREADS
+    send_pieces(pieces, count);
+    Py_END_ALLOW_THREADS
+    PyObject *result = unsent_pieces(pieces, count);
+    PyMem_Free(pieces);
+    return result;
+}
+
 static PyMethodDef methods[] = {
+    {"send_each", send_each, METH_VARARGS,
+     "send_each(members, pieces) -> [(index, bytes sent), ...]\n\n"
+     "Send to the socket `fd` of every member of a list the bytes at its place in another; returns what did not go whole."},
     {"send_many", send_many, METH_VARARGS,
      "send_many(members, data) -> [(member, bytes sent), ...]\n\n"
      "Send `data` to the socket `fd` of every member of a list; returns those that did not take all of it."},

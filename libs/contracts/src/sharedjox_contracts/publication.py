@@ -29,7 +29,7 @@ _SHORT_NAMES: Final = {
 }
 
 
-class Header(Struct, frozen=True, omit_defaults=True, rename=_SHORT_NAMES):
+class Header(Struct, frozen=True, omit_defaults=True, rename=_SHORT_NAMES, gc=False):
     """What a gateway has to know of an event without reading its frame.
 
     `committed_at_us`: Unix microseconds when the event was committed (0 = unknown), for the latency histogram.
@@ -46,7 +46,7 @@ class Header(Struct, frozen=True, omit_defaults=True, rename=_SHORT_NAMES):
     presence: str = ""
 
 
-class Publication(Struct, frozen=True):
+class Publication(Struct, frozen=True, gc=False):
     """A parsed publication. `frame` is the complete Pusher frame, UTF-8 JSON text."""
 
     offset: int

@@ -22,7 +22,7 @@ from .callers import Callers
 from .collector import Collector
 from .connection.connection import Connection
 from .connection.entry import Entry
-from .connection.sending import choose_send
+from .connection.sending import choose_send, choose_send_each
 from .connection.socket_ids import SocketIds
 from .control import ControlFeed
 from .counts import Counts
@@ -68,8 +68,12 @@ class Gateway:
         self._apps_file = AppsFile(settings.apps_file, settings.load_apps, self._replace_apps)
         self.tracing = start_tracing("sharedjox-gateway", settings.otel_exporter_otlp_endpoint)
         observer = TracedDeliveries(self.stats, self.tracing) if self.tracing.is_recording else self.stats
-        send = choose_send(use_native=settings.gateway_native)
-        self.hub: Hub[Connection] = Hub(self._soon, observer, send=send)
+        self.hub: Hub[Connection] = Hub(
+            self._soon,
+            observer,
+            send=choose_send(use_native=settings.gateway_native),
+            send_each=choose_send_each(use_native=settings.gateway_native),
+        )
         self.subscriptions = Subscriptions(self.hub, self.stats, self._joined)
         self.subscriptions.on_command = self._command
         self.redis = RedisBroker(

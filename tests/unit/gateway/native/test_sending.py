@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sharedjox_gateway.apps import App
 from sharedjox_gateway.connection import sending
 from sharedjox_gateway.connection.connection import Connection
-from sharedjox_gateway.hub.fanout import Send, offer_to_each
+from sharedjox_gateway.hub.fanout import Send, SendEach, offer_to_each
 from sharedjox_gateway.protocol.websocket import read_single_text
 
 from tests.support.polling import eventually, scaled
@@ -23,12 +23,18 @@ from tests.support.polling import eventually, scaled
 APP = App(id="1", key="key", secret="secret")
 
 
+def as_pieces(send_each: SendEach) -> Send:
+    return lambda members, data: send_each(list(members), [data] * len(members))
+
+
 def implementations() -> dict[str, Send]:
-    """All that this machine has; the loop in C from the first member on."""
+    """All that this machine has; the loops in C from the first member on."""
     found: dict[str, Send] = {"transports": sending.choose_send(use_native=False)}
+    found["transports, pieces"] = as_pieces(sending.choose_send_each(use_native=False))
     native = sending._native()
     if native is not None:
         found["native"] = sending.native_send(native.send_many, worth_it=1)
+        found["native, pieces"] = as_pieces(sending.native_send_each(native.send_each, worth_it=1))
     return found
 
 
@@ -172,6 +178,30 @@ async def test_what_is_queued_is_never_overtaken(peers: Peers, send: Send) -> No
     await eventually(lambda: connection.fd != sending.NO_DESCRIPTOR)
     send([connection], b"e")
     assert peers.read(0) == b"e"
+
+
+async def test_what_did_not_go_whole_is_not_overtaken_by_what_follows_in_the_same_step(
+    peers: Peers, send: Send
+) -> None:
+    connection, other = await peers.add(), await peers.add()
+    send([connection, other], b"x")  # by now their descriptors are known
+    big = bytes(range(256)) * 200
+    send([connection, other, connection, connection], big)
+    received = b""
+    async with asyncio.timeout(scaled(5)):
+        while len(received) < 1 + 3 * len(big):
+            received += peers.read(0)
+            await asyncio.sleep(0)
+    assert received == b"x" + 3 * big
+
+
+async def test_each_gets_its_own_piece(peers: Peers) -> None:
+    members = [await peers.add() for _ in range(3)]
+    for use_native in (True, False):
+        send_each = sending.choose_send_each(use_native=use_native)
+        for _ in range(2):  # the second time with known descriptors
+            send_each([*members, members[0]], [b"1", b"22", b"333", b"4"])
+    assert [peers.read(index) for index in range(3)] == [b"14" * 4, b"22" * 4, b"333" * 4]
 
 
 async def test_a_member_that_is_no_socket_is_offered_the_bytes(peers: Peers, send: Send) -> None:

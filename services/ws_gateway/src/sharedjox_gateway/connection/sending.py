@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol, cast
 
 from sharedjox_gateway.hub.channel import Member
-from sharedjox_gateway.hub.fanout import Send, offer_to_each
+from sharedjox_gateway.hub.fanout import Send, SendEach, offer_each, offer_to_each
 
 NO_DESCRIPTOR: Final = -1
 """Of a connection that must be written to through its transport."""
@@ -21,10 +21,12 @@ WORTH_IT: Final = 16
 """Members from which on the loop in C is the quicker way."""
 
 SendMany = Callable[[list[Member], bytes], list[tuple[Member, int]]]
+SendPieces = Callable[[list[Member], list[bytes]], list[tuple[int, int]]]
 
 
 class _NativeModule(Protocol):
     send_many: SendMany
+    send_each: SendPieces
 
 
 def _native() -> _NativeModule | None:
@@ -41,6 +43,12 @@ def choose_send(*, use_native: bool = True) -> Send:
     return native_send(native.send_many) if native is not None else offer_to_each
 
 
+def choose_send_each(*, use_native: bool = True) -> SendEach:
+    """The way for the hub to write to the members of several small channels."""
+    native = _native() if use_native else None
+    return native_send_each(native.send_each) if native is not None else offer_each
+
+
 def native_send(send_many: SendMany, *, worth_it: int = WORTH_IT) -> Send:
     """Sends by `send_many`; what a socket does not take at once goes on through its transport, in order."""
 
@@ -49,6 +57,22 @@ def native_send(send_many: SendMany, *, worth_it: int = WORTH_IT) -> Send:
             offer_to_each(members, data)
             return
         for member, sent in send_many(cast("list[Member]", members), data):
+            member.offer(memoryview(data)[sent:] if sent else data)
+            if getattr(member, "fd", NO_DESCRIPTOR) == UNASKED:
+                ask_descriptor(cast("_Socketlike", member))
+
+    return send
+
+
+def native_send_each(send_each: SendPieces, *, worth_it: int = 2) -> SendEach:
+    """Sends by `send_each`. The system calls stand side by side, so who receives is woken by the first of them only."""
+
+    def send(members: list[Member], pieces: list[bytes]) -> None:
+        if len(members) < worth_it:
+            offer_each(members, pieces)
+            return
+        for index, sent in send_each(members, pieces):
+            member, data = members[index], pieces[index]
             member.offer(memoryview(data)[sent:] if sent else data)
             if getattr(member, "fd", NO_DESCRIPTOR) == UNASKED:
                 ask_descriptor(cast("_Socketlike", member))

@@ -44,6 +44,16 @@ def offer_to_each(members: Sequence[Member], data: bytes) -> None:
         member.offer(data)
 
 
+SendEach = Callable[[list[Member], list[bytes]], None]
+"""Offers each of some members its own bytes, in this order."""
+
+
+def offer_each(members: list[Member], pieces: list[bytes]) -> None:
+    """The plain `SendEach`."""
+    for member, data in zip(members, pieces, strict=True):
+        member.offer(data)
+
+
 class _Pass:
     """One walk over a channel's members with one joined write."""
 
@@ -118,6 +128,48 @@ class _Pass:
         return self.index >= len(self.members)
 
 
+class _Gathered:
+    """Single events to small channels, the most frequent case of all, which are sent side by side."""
+
+    __slots__ = ("_members", "_pieces", "_served")
+
+    def __init__(self) -> None:
+        self._members: list[Member] = []
+        self._pieces: list[bytes] = []
+        self._served: list[tuple[Channel, list[Delivery], int]] = []
+
+    def take(self, channel: Channel) -> int:
+        """Take the one event of a channel; returns for how many members."""
+        deliveries, members = channel.pending, channel.members
+        assert isinstance(deliveries, list)  # noqa: S101 - `_is_single`
+        channel.pending = ()
+        self._members += members
+        self._pieces += [deliveries[0].frame] * len(members)
+        self._served.append((channel, deliveries, len(members)))
+        return len(members)
+
+    def send(self, send_each: SendEach, observer: FanoutObserver) -> None:
+        """Send what was taken."""
+        if not self._served:
+            return
+        send_each(self._members, self._pieces)
+        for channel, deliveries, count in self._served:
+            observer.delivered(channel, deliveries, count, len(deliveries[0].frame))
+        self._members, self._pieces, self._served = [], [], []
+
+
+def _is_single(channel: Channel, budget: int) -> bool:
+    """Whether a channel has one event for all of a few members and nothing else to do."""
+    deliveries = channel.pending
+    return (
+        len(deliveries) == 1
+        and channel.fanout is None
+        and 0 < len(channel.members) <= min(budget, SMALL_CHANNEL)
+        and channel.last_join < channel.sequence  # nobody came after the event
+        and not deliveries[0].except_socket_id
+    )
+
+
 def _join(deliveries: list[Delivery]) -> bytes:
     if len(deliveries) == 1:
         return deliveries[0].frame
@@ -146,7 +198,7 @@ class Fanout:
     process's connections.
     """
 
-    __slots__ = ("_find_member", "_is_scheduled", "_observer", "_queue", "_schedule", "_send", "_slice")
+    __slots__ = ("_find_member", "_is_scheduled", "_observer", "_queue", "_schedule", "_send", "_send_each", "_slice")
 
     def __init__(
         self,
@@ -155,12 +207,14 @@ class Fanout:
         observer: FanoutObserver,
         slice_members: int = SLICE_MEMBERS,
         send: Send = offer_to_each,
+        send_each: SendEach = offer_each,
     ) -> None:
         self._schedule = schedule
         self._find_member = find_member
         self._observer = observer
         self._slice = slice_members
         self._send = send
+        self._send_each = send_each
         self._queue: deque[Channel] = deque()
         self._is_scheduled = False
 
@@ -184,36 +238,23 @@ class Fanout:
     def _run(self) -> None:
         budget = self._slice
         queue = self._queue
+        gathered = _Gathered()
         while budget > 0 and queue:
             channel = queue.popleft()
-            budget -= self._serve_one(channel, budget) or self._serve(channel, budget)
+            if _is_single(channel, budget):
+                budget -= gathered.take(channel)
+            else:
+                gathered.send(self._send_each, self._observer)  # first: whoever is on both gets them as they came
+                budget -= self._serve(channel, budget)
             if channel.fanout is None and not channel.pending:
                 channel.is_queued = False
             else:
                 queue.append(channel)
+        gathered.send(self._send_each, self._observer)
         if queue:
             self._schedule(self._run)
         else:
             self._is_scheduled = False
-
-    def _serve_one(self, channel: Channel, budget: int) -> int:
-        """One event to a small channel, the most frequent case of all; returns its cost, 0 when it is another case."""
-        deliveries = channel.pending
-        if (
-            len(deliveries) != 1
-            or channel.fanout is not None
-            or not 0 < len(channel.members) <= min(budget, SMALL_CHANNEL)
-            or channel.last_join >= channel.sequence  # somebody came after the event
-            or deliveries[0].except_socket_id
-        ):
-            return 0
-        channel.pending = ()
-        data = deliveries[0].frame
-        members = [*channel.members]  # a write that fails may take its member out
-        for member in members:
-            member.offer(data)
-        self._observer.delivered(channel, deliveries, len(members), len(data))
-        return len(members)
 
     def _serve(self, channel: Channel, budget: int) -> int:
         """One slice of one channel; returns its cost, at least 1 so that empty passes cannot spin."""

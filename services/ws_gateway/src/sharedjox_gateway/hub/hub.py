@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Generic, TypeVar
 
 from .channel import Channel, Member
-from .fanout import SLICE_MEMBERS, Fanout, FanoutObserver, Send, offer_to_each
+from .fanout import SLICE_MEMBERS, Fanout, FanoutObserver, Send, SendEach, offer_each, offer_to_each
 
 M = TypeVar("M", bound=Member)
 
@@ -23,10 +23,12 @@ class Hub(Generic[M]):
         observer: FanoutObserver,
         slice_members: int = SLICE_MEMBERS,
         send: Send = offer_to_each,
+        send_each: SendEach = offer_each,
     ) -> None:
         self.connections: dict[str, M] = {}
         self._channels: dict[str, dict[str, Channel]] = {}
-        self.deliver = Fanout(schedule, self.connections.get, observer, slice_members, send).deliver
+        fanout = Fanout(schedule, self.connections.get, observer, slice_members, send, send_each)
+        self.deliver = fanout.deliver
         """Hand an event to the channel's present members, soon and in order."""
 
     def channel(self, app_id: str, name: str) -> Channel | None:
