@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
+import ssl
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +17,15 @@ from typing import Any
 import pytest
 from sharedjox_devstack.ports import free_port
 
-from tests.support.polling import eventually_sync
+from tests.support.polling import eventually, eventually_sync
 from tests.support.processes import REPOSITORY
+
+from .traffic import Poster, Subscriber, summary
 
 HERE = Path(__file__).parent
 UP_SECONDS = 900
 PROJECT = "sharedjox-test"
+SUBSCRIBERS = 40
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -83,3 +90,46 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
         yield started
     finally:
         started.compose("down", "--volumes", "--remove-orphans")
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Traffic that is running."""
+
+    poster: Poster
+    subscribers: list[Subscriber]
+    posting: asyncio.Task[None]
+
+    async def goes_on(self) -> None:
+        """Wait until more jobs were posted and everybody has heard of them."""
+        before = len(self.poster.posted)
+        await eventually(lambda: len(self.poster.posted) >= before + 25, 90, what="posting goes on")
+        await eventually(lambda: all(one.seen[-1:] >= self.poster.posted[before:][:1] for one in self.subscribers), 90)
+
+    async def settle(self) -> None:
+        """Stop posting and hold everybody to the promise: all, once, in order."""
+        self.posting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.posting
+        posted = self.poster.posted
+        await eventually(lambda: all(posted[-1] in one.seen for one in self.subscribers), 60, what="the last event")
+        sys.stdout.write(f"{summary(self.poster, self.subscribers)}\n")
+        for one in self.subscribers:
+            assert [job for job in one.seen if job in set(posted)] == posted
+            assert one.lost == 0
+
+
+@pytest.fixture
+async def load(stack: ComposeStack) -> AsyncIterator[Load]:
+    trust = ssl.create_default_context()
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+    poster = Poster(stack.url, trust)
+    subscribers = [Subscriber(stack.url, trust) for _ in range(SUBSCRIBERS)]
+    listening = [asyncio.create_task(one.run()) for one in subscribers]
+    for one in subscribers:
+        await asyncio.wait_for(one.joined.wait(), 30)
+    running = Load(poster, subscribers, asyncio.create_task(poster.run()))
+    yield running
+    for task in (running.posting, *listening):
+        task.cancel()
+    await asyncio.gather(running.posting, *listening, return_exceptions=True)

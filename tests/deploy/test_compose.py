@@ -68,3 +68,27 @@ def test_a_gateway_is_given_time_to_drain() -> None:
 
 def _seconds(text: str) -> float:
     return float(text.removesuffix("s"))
+
+
+# --- with PgBouncer ---------------------------------------------------------------------------------------------------
+
+POOLED = compose("docker-compose.yml", "deploy/compose/pgbouncer.yml")
+
+
+def test_only_the_api_goes_through_pgbouncer() -> None:
+    """Workers, migrations and the seed set things for their session, or are seldom."""
+    urls = {
+        name: one["environment"]["DATABASE_URL"]
+        for name, one in POOLED["services"].items()
+        if "DATABASE_URL" in (one.get("environment") or {})
+    }
+    assert {name for name, url in urls.items() if "@pgbouncer:6432/" in url} == {"api"}
+    assert {name for name, url in urls.items() if "@postgres:5432/" in url} == {"worker", "migrate", "seed"}
+    assert POOLED["services"]["api"]["depends_on"]["pgbouncer"]["condition"] == "service_healthy"
+
+
+def test_pgbouncer_runs_read_only_without_capabilities_beside_the_databases() -> None:
+    one = POOLED["services"]["pgbouncer"]
+    assert (one["read_only"], one["cap_drop"], one["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])
+    assert set(one["networks"]) == {"inside"}
+    assert "ports" not in one

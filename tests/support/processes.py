@@ -61,6 +61,7 @@ class ServiceProcess:
         env: Mapping[str, str] | None = None,
         ready_port: int = 0,
         ready_path: str = "/readyz",
+        stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         self.name = name
         self.ready_port = ready_port
@@ -71,6 +72,7 @@ class ServiceProcess:
             output=log_file,
             env=clean_environment(env),
             cwd=REPOSITORY,
+            stop_signal=stop_signal,
             stop_seconds=scaled(15),
         )
 

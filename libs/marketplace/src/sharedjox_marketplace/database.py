@@ -30,6 +30,33 @@ def asyncpg_url(url: str) -> str:
     return _DRIVER + rest
 
 
+def session_settings(*, statement_timeout_ms: int = 15_000, lock_timeout_ms: int = 8_000) -> dict[str, str]:
+    """What every session asks of the server, by Postgres' names."""
+    return LINK_SETTINGS | {
+        "statement_timeout": str(statement_timeout_ms),
+        "lock_timeout": str(lock_timeout_ms),
+        "timezone": "UTC",
+        # Compiling a plan costs more than any query of ours saves by it.
+        "jit": "off",
+        # Filters differ by orders of magnitude in what passes them; a plan for "some value" is the wrong one for nearly
+        # every value (discovery: 600 ms instead of 6), and planning our statements takes 50 us.
+        "plan_cache_mode": "force_custom_plan",
+    }
+
+
+def _nameless() -> str:
+    """The name of every statement for a pooler that cannot keep names apart."""
+    return ""
+
+
+_WITHOUT_PREPARED: Final[dict[str, Any]] = {
+    "statement_cache_size": 0,
+    "prepared_statement_cache_size": 0,
+    "prepared_statement_name_func": _nameless,
+}
+"""asyncpg then sends each statement together with its values, so that one server connection sees both."""
+
+
 def create_engine(
     url: str,
     *,
@@ -39,11 +66,13 @@ def create_engine(
     statement_timeout_ms: int = 15_000,
     lock_timeout_ms: int = 8_000,
     application_name: str = "sharedjox",
+    prepared_statements: bool = True,
 ) -> AsyncEngine:
     """An engine on `url`. Nothing connects before the first statement; the caller disposes of it.
 
     Time-outs are the server's: a statement that waits longer for a lock fails with a retryable error. A server that has
     gone silent keeps none of them: the client gives up after one and a half times the limit of a statement (0: never).
+    Without `prepared_statements` nothing stays on the server between two statements, for poolers that mix clients.
     """
     engine = create_async_engine(
         asyncpg_url(url),
@@ -57,18 +86,11 @@ def create_engine(
         connect_args={
             "timeout": 5,
             "command_timeout": 1.5 * statement_timeout_ms / 1000 or None,
-            "server_settings": LINK_SETTINGS
-            | {
-                "application_name": application_name,
-                "statement_timeout": str(statement_timeout_ms),
-                "lock_timeout": str(lock_timeout_ms),
-                "timezone": "UTC",
-                # Compiling a plan costs more than any query of ours saves by it.
-                "jit": "off",
-                # Filters differ by orders of magnitude in what passes them; a plan for "some value" is the wrong one
-                # for nearly every value (discovery: 600 ms instead of 6), and planning our statements takes 50 us.
-                "plan_cache_mode": "force_custom_plan",
-            },
+            "server_settings": session_settings(
+                statement_timeout_ms=statement_timeout_ms, lock_timeout_ms=lock_timeout_ms
+            )
+            | {"application_name": application_name},
+            **({} if prepared_statements else _WITHOUT_PREPARED),
         },
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
@@ -91,22 +113,22 @@ The last is what a connection answers that has read the server's farewell and no
 """
 
 
-def _driver_error(error: BaseException) -> BaseException | None:
+def driver_error(error: BaseException) -> BaseException:
     """Asyncpg's own error, whatever it is wrapped in."""
     if not isinstance(error, DBAPIError):
         return error
-    return getattr(error.orig, "__cause__", None) or error.orig
+    return getattr(error.orig, "__cause__", None) or error.orig or error
 
 
 def sqlstate(error: BaseException) -> str | None:
     """The five characters that Postgres gives the error; None when it never got that far."""
-    state = getattr(_driver_error(error), "sqlstate", None)
+    state = getattr(driver_error(error), "sqlstate", None)
     return state if isinstance(state, str) else None
 
 
 def constraint_name(error: BaseException) -> str | None:
     """The violated constraint's name."""
-    name = getattr(_driver_error(error), "constraint_name", None)
+    name = getattr(driver_error(error), "constraint_name", None)
     return name if isinstance(name, str) else None
 
 

@@ -108,6 +108,7 @@ def _build_runtime(settings: ApiSettings, clock: Clock) -> Runtime:
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_max_overflow,
         application_name="sharedjox-api",
+        prepared_statements=settings.database_prepared_statements,
     )
     # One quick try: what needs Redis in a request either goes on without it or does its own waiting.
     redis = create_redis(settings.redis_url, retries=0, timeout_seconds=2.0)

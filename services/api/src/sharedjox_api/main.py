@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import uvicorn
 from sharedjox_kit.environment import load_settings, refuse
 from sharedjox_kit.logs import configure_logging
+from sharedjox_marketplace.pooler import pooler_faults
 
 from .app import create_app
 from .migrations import MigrationError, migrate
@@ -43,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def serve(settings: ApiSettings) -> None:
     """Serve until SIGTERM or SIGINT."""
+    if faults := asyncio.run(
+        pooler_faults(settings.database_url, prepared_statements=settings.database_prepared_statements)
+    ):
+        refuse(*faults)
     config = uvicorn.Config(
         create_app(settings),
         host=settings.api_host,

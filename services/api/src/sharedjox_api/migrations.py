@@ -10,7 +10,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sharedjox_marketplace.database import create_engine, sqlstate
+from sharedjox_marketplace.database import create_engine, driver_error, sqlstate
+from sharedjox_marketplace.prepared import driver_of
+from sharedjox_outbox.postgres import PooledConnectionError, is_poolers_doing, past_pooler, require_own_session
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -69,14 +71,19 @@ async def migrate(database_url: str) -> str:
     )
     try:
         async with engine.connect() as connection:
+            await require_own_session(driver_of(connection))
             await _take_turn(connection)
             await connection.run_sync(_upgrade)
             await connection.commit()
     except CommandError as error:
         msg = f"{error}; the database comes from a newer version: deploy that version, or restore a backup"
         raise MigrationError(msg) from error
+    except PooledConnectionError as error:
+        raise MigrationError(past_pooler("migrations")) from error
     except DBAPIError as error:
-        raise MigrationError(_explain(error)) from error
+        raise MigrationError(
+            past_pooler("migrations") if is_poolers_doing(driver_error(error)) else _explain(error)
+        ) from error
     except OSError as error:
         msg = f"no connection to Postgres ({error}): start it, or correct DATABASE_URL"
         raise MigrationError(msg) from error

@@ -26,6 +26,7 @@ from sharedjox_marketplace.wallet.actions import ConfirmTransactionAction, Depos
 from sharedjox_marketplace.wallet.model import Transaction
 from sharedjox_marketplace.wallet.rules import TransactionType
 from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from .auth.schemas import Email
 from .settings import ApiSettings
@@ -58,7 +59,7 @@ _ANOTHER_FREELANCER: Final = _Person("another@sharedjox.test", "Anton Another", 
 
 async def seed(settings: ApiSettings) -> str:
     """Add the demo data unless it is there; returns a sentence about it."""
-    engine = create_engine(settings.database_url, pool_size=1, max_overflow=0, application_name="sharedjox-seed")
+    engine = _engine(settings, "sharedjox-seed")
     passwords = _passwords(settings)
     try:
         password_hash = await passwords.hash(DEMO_PASSWORD)
@@ -78,7 +79,7 @@ async def create_operator(settings: ApiSettings, *, email: str, name: str, passw
     except ValidationError as error:
         msg = f"{email!r} is no e-mail address"
         raise ValueError(msg) from error
-    engine = create_engine(settings.database_url, pool_size=1, max_overflow=0, application_name="sharedjox-cli")
+    engine = _engine(settings, "sharedjox-cli")
     passwords = _passwords(settings)
     try:
         password_hash = await passwords.hash(password)
@@ -90,6 +91,16 @@ async def create_operator(settings: ApiSettings, *, email: str, name: str, passw
     finally:
         passwords.close()
         await engine.dispose()
+
+
+def _engine(settings: ApiSettings, name: str) -> AsyncEngine:
+    return create_engine(
+        settings.database_url,
+        pool_size=1,
+        max_overflow=0,
+        application_name=name,
+        prepared_statements=settings.database_prepared_statements,
+    )
 
 
 def _passwords(settings: ApiSettings) -> Passwords:

@@ -36,6 +36,8 @@ class ApiSettings(ServiceSettings):
     database_url: str = "postgresql+asyncpg://app@127.0.0.1:5432/sharedjox"
     database_pool_size: int = Field(default=20, ge=1, le=500)
     database_max_overflow: int = Field(default=20, ge=0, le=500)
+    database_prepared_statements: bool = True
+    """false for a connection pooler that mixes clients and knows no prepared statements (PgBouncer before 1.21)."""
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8000, ge=1, le=65535)
 

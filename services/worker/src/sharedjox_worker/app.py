@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from importlib.metadata import version
 from typing import Any, Final
 
+import asyncpg
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -34,7 +35,7 @@ from sharedjox_outbox import claims
 from sharedjox_outbox.build import build_relay
 from sharedjox_outbox.claims import RecordPool
 from sharedjox_outbox.metrics import RelayMetrics
-from sharedjox_outbox.postgres import create_relay_pool
+from sharedjox_outbox.postgres import create_relay_pool, is_poolers_doing, past_pooler
 from sharedjox_outbox.relay import Relay
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -61,6 +62,7 @@ _POLL_SECONDS: Final = 0.5
 _HEALTH_KEY_SECONDS: Final = 15
 _QUEUE_RETRIES: Final = 20
 _ALERTS_POLL_SECONDS: Final = 1.0
+_FIRST_LOOK_SECONDS: Final = 5.0
 
 
 class WorkerApp:
@@ -83,6 +85,7 @@ class WorkerApp:
             registry = create_registry(service="worker", version=version("sharedjox-worker"))
             outbox = await create_relay_pool(settings.database_url)
             stack.push_async_callback(_close_pool, outbox)
+            await _refuse_pooler(outbox)
             # The relay decides itself when to try again, so its client must not: a hidden retry would hide the outage.
             redis = create_redis(settings.redis_url, retries=0, timeout_seconds=3.0)
             stack.push_async_callback(redis.aclose)
@@ -295,6 +298,16 @@ async def _take_down(worker: WakingWorker, queue: Redis, *, within_seconds: floa
 async def _ask_postgres(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
         await connection.execute(text("SELECT 1"))
+
+
+async def _refuse_pooler(pool: RecordPool) -> None:
+    """End with a clear line when the relay cannot work on this address. A Postgres that is away is waited for later."""
+    try:
+        async with pool.acquire(timeout=_FIRST_LOOK_SECONDS):
+            pass
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        if is_poolers_doing(error):
+            refuse(past_pooler("workers"))
 
 
 async def _close_pool(pool: RecordPool) -> None:

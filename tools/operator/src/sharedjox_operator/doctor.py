@@ -13,6 +13,7 @@ from sharedjox_kit.cluster_clients import ClusterClients
 from sharedjox_kit.processes import SeenReport, read_reports
 from sharedjox_kit.redis_cluster import SLOTS
 from sharedjox_outbox.claims import RecordPool, read_lag
+from sharedjox_outbox.postgres import is_poolers_doing, past_pooler
 
 from .agreement import check_processes
 from .findings import Finding, fail, ok, warn
@@ -43,6 +44,8 @@ async def _of_postgres(check: Awaitable[list[Finding]]) -> list[Finding]:
     try:
         return await asyncio.wait_for(check, _CHECK_SECONDS)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        if is_poolers_doing(error):
+            return [fail("postgres", _reason(error), past_pooler("workers, migrations and this command"))]
         return [fail("postgres", _reason(error), "is it running, and is DATABASE_URL its address?")]
 
 
@@ -61,7 +64,7 @@ async def _check_postgres(pool: RecordPool, seen: list[SeenReport]) -> list[Find
     findings = [
         ok("postgres", room)
         if used < _FULL * most
-        else warn("postgres", room, "raise max_connections, lower DATABASE_POOL_SIZE, or put PgBouncer before it")
+        else warn("postgres", room, "raise max_connections, lower DATABASE_POOL_SIZE, or put PgBouncer before the api")
     ]
     schema = await _check_schema(pool, seen)
     findings.append(schema)
