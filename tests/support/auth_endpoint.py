@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +29,8 @@ class AuthEndpoint:
     port: int = 0
     gives_channel_data: bool = True
     """Without it, members of presence channels are who they signed in as."""
+    master_key: bytes = b"0123456789abcdef0123456789abcdef"
+    """Of encrypted channels: the back end's own, 32 bytes; the gateway never learns it."""
     asked: list[str] = field(default_factory=list)
     """The channels that were asked for, in order; `user` for sign-ins."""
 
@@ -49,7 +53,11 @@ class AuthEndpoint:
                 "auth": self.app.sign_channel(form["socket_id"], channel, channel_data),
                 "channel_data": channel_data,
             }
-        return {"auth": self.app.sign_channel(form["socket_id"], channel)}
+        signed = {"auth": self.app.sign_channel(form["socket_id"], channel)}
+        if channel_kind(channel).is_encrypted:
+            secret = hashlib.sha256(channel.encode() + self.master_key).digest()
+            signed["shared_secret"] = b64encode(secret).decode()
+        return signed
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request per connection."""

@@ -43,6 +43,8 @@ class NodeClient:
     """Channel name → what the newest `subscription_error` said."""
     errors: list[Any] = field(default_factory=list)
     socket_id: str | None = None
+    timeline: list[tuple[str, float]] = field(default_factory=list)
+    """States, and `error` for each error, with the Unix milliseconds at which the client saw them."""
 
     async def send(self, do: str, **arguments: Any) -> None:
         """Give a command of `client.mjs`."""
@@ -104,6 +106,7 @@ class NodeClient:
         match message["type"]:
             case "state":
                 self.states.append(message["current"])
+                self.timeline.append((message["current"], message["at"]))
                 self.socket_id = message["socketId"]
             case "event":
                 self.events.append(
@@ -123,6 +126,7 @@ class NodeClient:
                 self.refused[message["channel"]] = message.get("data")
             case _:
                 self.errors.append(message.get("error"))
+                self.timeline.append(("error", message["at"]))
 
 
 @contextlib.asynccontextmanager

@@ -7,8 +7,9 @@
 //          {"do":"user"}   events for the signed-in user and its watchlist, on the channels #user and #watchlist
 //          {"do":"unsubscribe","channel"} {"do":"trigger","channel","event","data"} {"do":"signin"}
 //          {"do":"disconnect"} {"do":"connect"} {"do":"token","token"} {"do":"end"}
-// stdout:  {"type":"state","current","socketId"} {"type":"subscribed","channel","data"} {"type":"refused","channel","data"}
-//          {"type":"event","channel","event","data","userId"?,"at"} {"type":"frame","frame"} {"type":"error","error"}
+// stdout:  {"type":"state","current","socketId","at"} {"type":"subscribed","channel","data"} {"type":"refused","channel","data"}
+//          {"type":"event","channel","event","data","userId"?,"at"} {"type":"frame","frame"} {"type":"error","error","at"}
+//          "at": Unix milliseconds with a fraction, by this process' clock
 
 import { createInterface } from 'node:readline';
 import EchoModule from 'laravel-echo';
@@ -48,11 +49,11 @@ const pusher = echo === undefined ? new Pusher(config.key, options) : echo.conne
 
 const connection = pusher.connection;
 connection.bind('state_change', ({ current }) =>
-  report({ type: 'state', current, socketId: connection.socket_id ?? null }),
+  report({ type: 'state', current, socketId: connection.socket_id ?? null, at: now() }),
 );
-connection.bind('error', (error) => report({ type: 'error', error: describe(error) }));
+connection.bind('error', (error) => report({ type: 'error', error: describe(error), at: now() }));
 connection.bind('message', (frame) => report({ type: 'frame', frame }));
-report({ type: 'state', current: connection.state, socketId: connection.socket_id ?? null });
+report({ type: 'state', current: connection.state, socketId: connection.socket_id ?? null, at: now() });
 
 function describe(error) {
   const data = error?.data ?? error?.error?.data ?? error;
@@ -139,7 +140,7 @@ input.on('line', (line) => {
   try {
     commands[command.do](command);
   } catch (error) {
-    report({ type: 'error', error: { message: String(error) } });
+    report({ type: 'error', error: { message: String(error) }, at: now() });
   }
 });
 input.on('close', () => process.exit(0));

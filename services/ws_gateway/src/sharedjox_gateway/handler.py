@@ -118,7 +118,7 @@ class MessageHandler:
         elif kind is ChannelKind.SERVER_TO_USER and not self._is_own_channel(connection, data.channel):
             raise SubscribeRefusedError("AuthError", "Sign in as this user first", 401)
         held = len(connection.channels) + len(connection.joining or ())
-        if held >= limits.max_channels_per_connection:
+        if held >= limits.max_channels_per_connection and not self._holds(connection, data.channel):
             raise SubscribeRefusedError("LimitReached", f"Limit of {held} channels per connection reached", 4100)
         if data.recover is None:
             return None
@@ -128,6 +128,10 @@ class MessageHandler:
             # The subscription itself is fine: say what is wrong, in band, and join without recovery.
             connection.offer(messages.error_frame(None, str(error)))
             return None
+
+    def _holds(self, connection: Connection, name: str) -> bool:
+        channel = self._hub.channel(connection.app.id, name)
+        return channel is not None and connection in channel.members
 
     def _is_own_channel(self, connection: Connection, channel: str) -> bool:
         signed_in = self._users.of(connection)

@@ -37,9 +37,14 @@ URL = f"/app/{APP.key}?protocol=7&client=js&version=8.6.0"
         '{"event":"pusher:subscribe","data":{"channel":7}}',
         '{"event":"pusher:subscribe","data":{"channel":{}}}',
         '{"event":"pusher:subscribe","data":{"channel":"private-a","auth":["x"]}}',
+        '{"event":"pusher:subscribe","data":{"channel":"private-a","auth":7}}',
+        '{"event":"pusher:subscribe","data":{"channel":"presence-a","auth":"a:b","channel_data":7}}',
+        '{"event":"pusher:subscribe","data":{"channel":"presence-a","auth":"a:b","channel_data":{"user_id":"7"}}}',
+        '{"event":"pusher:subscribe","data":{"channel":"presence-a","auth":"a:b","channel_data":[]}}',
         '{"event":"pusher:unsubscribe","data":{}}',
         '{"event":"nobody:knows"}',
         '{"event":"client-x","channel":7}',
+        '{"event":"client-x","channel":["private-a"],"data":{}}',
         "[" * 60_000,
     ],
 )
@@ -49,10 +54,12 @@ async def test_a_malformed_message_is_answered_and_the_connection_goes_on(
     client = await clients.open(gateway)
     await client.send_text(text)
     error = await client.wait_for("pusher:error")
+    assert isinstance(error.message["data"], dict), "an object, not JSON in a string"
     assert error.data["code"] is None
     assert error.data["message"]
     assert "channel" not in error.message
     await client.round_trip()
+    assert len(client.of("pusher:error")) == 1
 
 
 @pytest.mark.parametrize(
@@ -113,6 +120,40 @@ async def test_the_signature_covers_channel_data_to_the_byte(gateway: GatewayNod
         before = len(client.frames)
         await client.send("pusher:subscribe", {"channel": "private-a", "auth": auth, "channel_data": data})
         await client.answer_to_subscribe("private-a", before)
+
+
+async def test_a_second_subscribe_is_checked_like_the_first_and_takes_nothing_away(
+    gateway: GatewayNode, clients: Clients, publisher: Publisher
+) -> None:
+    client = await clients.open(gateway)
+    await client.subscribe("private-held")
+    before = len(client.frames)
+    await client.send("pusher:subscribe", {"channel": "private-held", "auth": f"{APP.key}:{'0' * 64}"})
+    with pytest.raises(SubscribeRefused) as refused:
+        await client.answer_to_subscribe("private-held", before)
+    assert refused.value.data["status"] == 401
+    await client.subscribe("private-held")
+    await publisher.publish("private-held", {"n": 1})
+    await client.wait_for("test.event")
+    await client.round_trip()
+    assert len(client.of("test.event")) == 1
+
+
+async def test_a_channel_that_is_held_is_acknowledged_again_when_there_is_room_for_no_other(
+    tmp_path: Path, redis_url: str
+) -> None:
+    apps = [APP.config(limits={"max_channels_per_connection": 2})]
+    with running_gateways(tmp_path, redis_url, count=1, apps=apps) as (node,):
+        clients = Clients()
+        client = await clients.open(node)
+        for channel in ("room-1", "room-2", "room-1", "room-2"):
+            await client.subscribe(channel)
+        with pytest.raises(SubscribeRefused) as refused:
+            await client.subscribe("room-3")
+        assert (refused.value.data["type"], refused.value.data["status"]) == ("LimitReached", 4100)
+        await client.unsubscribe("room-1")
+        await client.subscribe("room-3")
+        await clients.close()
 
 
 @pytest.mark.parametrize("wrap", [False, True])

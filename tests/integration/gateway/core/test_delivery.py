@@ -141,6 +141,7 @@ async def test_unsubscribe_behind_subscribe_is_not_overtaken(
     await publisher.publish("hasty", {"n": 2})
     await client.wait_for("test.event")
     assert numbers(client, "hasty") == [2]
+    assert client.of("pusher:error") == [], "to leave a channel that is not held is no error"
 
 
 async def test_revocation_takes_the_channel_and_refuses_the_old_signature(
@@ -182,19 +183,30 @@ async def whispering(clients: Clients, gateways: list[GatewayNode], channel: str
 
 @pytest.mark.parametrize("channel", ["public", "private-encrypted-a", "cache-a"])
 async def test_client_events_are_refused_where_they_do_not_belong(
-    gateways: list[GatewayNode], clients: Clients, channel: str
+    gateways: list[GatewayNode], clients: Clients, publisher: Publisher, channel: str
 ) -> None:
     here, there = await whispering(clients, gateways, channel)
     await here.send("client-x", {"a": 1}, channel)
     assert (await here.wait_for("pusher:error")).data["code"] == 4301
-    await there.round_trip()
-    assert there.of("client-x") == []
+    await heard_nothing_but_the_mark(publisher, there, channel)
 
 
-async def test_client_events_need_a_subscription(gateways: list[GatewayNode], clients: Clients) -> None:
-    outsider = await clients.open(gateways[0])
-    await outsider.send("client-x", {}, "private-a")
+@pytest.mark.parametrize("channel", ["private-outside", "presence-outside"])
+async def test_client_events_need_a_subscription(
+    gateways: list[GatewayNode], clients: Clients, publisher: Publisher, channel: str
+) -> None:
+    outsider, member = await clients.open(gateways[0]), await clients.open(gateways[1])
+    await member.subscribe(channel, **({"user_id": "7"} if channel.startswith("presence-") else {}))
+    await outsider.send("client-x", {}, channel)
     assert (await outsider.wait_for("pusher:error")).data["code"] == 4301
+    await heard_nothing_but_the_mark(publisher, member, channel)
+
+
+async def heard_nothing_but_the_mark(publisher: Publisher, client: PusherClient, channel: str) -> None:
+    """What a sender got an error for would have left before the mark, the same way."""
+    await publisher.publish(channel, {"n": "mark"})
+    await client.wait_for("test.event", channel=channel)
+    assert client.of("client-x") == []
 
 
 @pytest.mark.parametrize("data", [{"a": [1, "é"]}, "text", 7, [1], True])
@@ -218,7 +230,7 @@ async def test_client_events_without_data_carry_an_object(gateways: list[Gateway
 
 
 async def test_client_events_over_the_rate_are_dropped_with_one_error_each(
-    gateways: list[GatewayNode], clients: Clients
+    gateways: list[GatewayNode], clients: Clients, publisher: Publisher
 ) -> None:
     here, there = await whispering(clients, gateways, "private-rate")
     sent = 40  # a busy machine takes a while for them, in which ten more a second are let through
@@ -229,11 +241,21 @@ async def test_client_events_over_the_rate_are_dropped_with_one_error_each(
     assert {error.data["code"] for error in errors} == {4301}
     delivered = sent - len(errors)
     assert 10 <= delivered < sent
-    await there.wait_for("client-x", count=delivered)
+    await publisher.publish("private-rate", {"n": "mark"})
+    await there.wait_for("test.event")
+    assert len(there.of("client-x")) == delivered, "what was told to be dropped was dropped"
+    assert here.of("client-x") == []
+    await here.round_trip()
 
 
-async def test_too_large_client_events_are_refused(gateways: list[GatewayNode], clients: Clients) -> None:
-    here, _ = await whispering(clients, gateways, "private-size")
+async def test_too_large_client_events_are_refused(
+    gateways: list[GatewayNode], clients: Clients, publisher: Publisher
+) -> None:
+    here, there = await whispering(clients, gateways, "private-size")
     await here.send("client-x", "x" * 11_000, "private-size")
     await here.send("client-" + "x" * 200, {}, "private-size")
     await here.wait_for("pusher:error", count=2)
+    assert {error.data["code"] for error in here.of("pusher:error")} == {4301}
+    await publisher.publish("private-size", {"n": "mark"})
+    await there.wait_for("test.event")
+    assert not [frame for frame in there.frames if frame.event.startswith("client-")]

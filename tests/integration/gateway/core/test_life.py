@@ -96,6 +96,7 @@ async def test_a_slow_reader_is_closed_alone_and_memory_stays_bounded(tmp_path: 
 
         await eventually(alone, 10, what="the stuck readers were closed")
         assert await node.metric("sharedjox_gateway_slow_closes_total") == 20
+        assert await node.metric('sharedjox_gateway_connections_closed_total{code="4100"}') == 20
         assert await node.metric("process_resident_memory_bytes") - before < 64 * 1024 * 1024
         await good.close()
         for writer in stuck:

@@ -121,6 +121,7 @@ async def test_a_connection_cannot_become_another_user(nodes: list[GatewayNode],
 async def test_success_gives_the_user_data_back_as_it_came(nodes: list[GatewayNode], clients: Clients) -> None:
     client = await clients.open(nodes[0])
     success = await client.sign_in("7", name="Adèle ✓")
+    assert list(success.data) == ["user_data"], "the signature is not echoed"
     assert json.loads(success.data["user_data"]) == {"id": "7", "user_info": {"name": "Adèle ✓"}}
 
 
@@ -212,6 +213,7 @@ async def test_a_watchlist_of_100_passes_and_101_is_cut_and_told_after_the_succe
     assert (await cut.wait_for("pusher:error")).data["code"] == 4302
     await cut.wait_for(WATCHLIST)
     assert set(known_states(cut)) == set(users[:100])
+    await cut.round_trip()
     assert cut.close_code is None
 
 
