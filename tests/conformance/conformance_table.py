@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
+
+from tests.support.generated import GeneratedPart
 
 ROOT = Path(__file__).parents[2]
 SENTENCES = Path(__file__).with_name("sentences.toml")
@@ -43,24 +44,7 @@ def _link(test: str) -> str:
     return f"[{name.removeprefix('test_').replace('_', ' ')}](../tests/{path})"
 
 
-def updated(page: str) -> str:
-    """The page with its table made anew. Raises: ValueError when the markers are missing."""
-    head, _, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not end:
-        msg = f"{PAGE} has no markers for the table"
-        raise ValueError(msg)
-    return head + render() + tail
-
-
-def main() -> None:
-    """Rewrite the page, or with --check fail when it is stale."""
-    page = PAGE.read_text()
-    fresh = updated(page)
-    if "--check" in sys.argv[1:]:
-        raise SystemExit("docs/protocol.md is stale: run `make conformance-table`" if fresh != page else 0)
-    PAGE.write_text(fresh)
-
+PART = GeneratedPart(PAGE, BEGIN, END, render, "make conformance-table")
 
 if __name__ == "__main__":
-    main()
+    PART.main()

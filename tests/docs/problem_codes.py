@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from sharedjox_api.http.openapi import Refusal, status_of
 from sharedjox_api.settings import ApiSettings
 from sharedjox_marketplace.errors import DomainError
 
+from tests.support.generated import GeneratedPart
 from tests.support.processes import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "problem-codes.md"
@@ -72,24 +72,7 @@ def _where(calls: list[str], everywhere: int) -> str:
     return "<br>".join(f"`{call}`" for call in sorted(calls, key=lambda call: call.split()[1]))
 
 
-def updated(page: str) -> str:
-    """The page with its table made anew. Raises: ValueError when the markers are missing."""
-    head, _, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not end:
-        msg = f"{PAGE} has no markers for the table"
-        raise ValueError(msg)
-    return head + render() + tail
-
-
-def main() -> None:
-    """Rewrite the page, or with --check fail when it is stale."""
-    page = PAGE.read_text(encoding="utf-8")
-    fresh = updated(page)
-    if "--check" in sys.argv[1:]:
-        raise SystemExit("docs/problem-codes.md is stale: run `make problem-codes`" if fresh != page else 0)
-    PAGE.write_text(fresh, encoding="utf-8")
-
+PART = GeneratedPart(PAGE, BEGIN, END, render, "make problem-codes")
 
 if __name__ == "__main__":
-    main()
+    PART.main()

@@ -15,10 +15,11 @@ from typing import Final
 
 from websockets.frames import Frame, Opcode
 
+from tests.support.frames import masked
 from tests.support.gateway import APP
 
 from .api_requests import is_authentic, random_request
-from .frames import expected_end, is_owed, masked, random_stream
+from .frames import expected_end, is_owed, random_stream
 from .handshakes import GOOD_HEAD, expected_status, random_head
 from .pusher_messages import random_message
 from .wire import Wire, close_code, in_pieces

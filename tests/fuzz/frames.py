@@ -11,6 +11,8 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 from websockets.speedups import apply_mask
 
+from tests.support.frames import masked
+
 HEADS: Final = [
     *(first | opcode for opcode in range(16) for first in (0x00, 0x80)),
     *(0x81, 0x01, 0x80, 0x00, 0x82, 0x88, 0x89, 0x8A, 0x81, 0x80, 0x01),
@@ -22,18 +24,6 @@ NOT_UTF8: Final = [b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b
 BINARY_CODE: Final = 1003
 NOT_UTF8_CODE: Final = 1007
 TOO_BIG_CODE: Final = 1009
-
-
-def masked(first: int, payload: bytes, mask: bytes) -> bytes:
-    """One frame in the shortest form, masked; `first` is its first byte."""
-    length = len(payload)
-    if length < 126:
-        head = bytes((first, 0x80 | length))
-    elif length < 65536:
-        head = bytes((first, 0x80 | 126)) + length.to_bytes(2, "big")
-    else:
-        head = bytes((first, 0x80 | 127)) + length.to_bytes(8, "big")
-    return head + mask + apply_mask(payload, mask)
 
 
 def random_frame(dice: random.Random, max_size: int) -> bytes:

@@ -10,9 +10,10 @@ import pytest
 from tests.benchmarks.report import Report, read_budgets
 from tests.fuzz.attacks import MAX_MESSAGE_BYTES
 from tests.fuzz.cases import Findings
-from tests.fuzz.frames import expected_end, is_owed, masked
+from tests.fuzz.frames import expected_end, is_owed
 from tests.fuzz.handshakes import GOOD_HEAD, expected_status
 from tests.fuzz.live import BUDGETS, SETTINGS, fuzz
+from tests.support.frames import masked
 from tests.support.gateway import running_gateways
 
 SEED = int(os.environ.get("FUZZ_SEED", "20261126"))

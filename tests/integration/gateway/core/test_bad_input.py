@@ -74,6 +74,14 @@ async def test_a_bad_channel_name_is_refused(gateway: GatewayNode, clients: Clie
     await client.round_trip()
 
 
+@pytest.mark.parametrize("channel", ["x" * 200, "private-" + "x" * 192, "a_-=@,.;Z9"])
+async def test_names_up_to_the_limit_and_of_all_letters_allowed_are_taken(
+    gateway: GatewayNode, clients: Clients, channel: str
+) -> None:
+    client = await clients.open(gateway)
+    assert await client.subscribe(channel)
+
+
 def signatures(client: PusherClient, other: PusherClient) -> dict[str, Any]:
     good = APP.sign_channel(client.socket_id, "private-a")
     key, _, digest = good.partition(":")

@@ -252,10 +252,12 @@ async def test_too_large_client_events_are_refused(
     gateways: list[GatewayNode], clients: Clients, publisher: Publisher
 ) -> None:
     here, there = await whispering(clients, gateways, "private-size")
-    await here.send("client-x", "x" * 11_000, "private-size")
-    await here.send("client-" + "x" * 200, {}, "private-size")
+    fitting = "client-" + "x" * 193
+    for name, size in (("client-fits", 10_238), ("client-large", 10_239), (fitting, 0), (fitting + "x", 0)):
+        await here.send(name, "x" * size, "private-size")  # with its quotes, data has two bytes more
     await here.wait_for("pusher:error", count=2)
     assert {error.data["code"] for error in here.of("pusher:error")} == {4301}
     await publisher.publish("private-size", {"n": "mark"})
     await there.wait_for("test.event")
-    assert not [frame for frame in there.frames if frame.event.startswith("client-")]
+    heard = [frame.event for frame in there.frames if frame.event.startswith("client-")]
+    assert heard == ["client-fits", fitting]

@@ -161,6 +161,21 @@ async def test_a_connection_that_is_lost_in_the_same_turn_answers_everybody(publ
     assert isinstance(publishing.answers[-1][1], ConnectionError)
 
 
+async def test_a_producer_that_fails_does_not_hold_the_connection_up(publishing: Publishing) -> None:
+    failures: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context["exception"]))
+
+    def fail() -> None:
+        raise LookupError("a bug")
+
+    publishing.connection.before_write(fail)
+    await asyncio.sleep(0)
+    publishing.publish("after")
+    await publishing.answered(1)
+    assert publishing.answers == [("after", None)]
+    assert [type(failure) for failure in failures] == [LookupError]
+
+
 async def test_a_publisher_moves_on_to_another_connection(publishing: Publishing, redis_url: str) -> None:
     """After a failover the same publisher is given the connection to the new master."""
     publishing.publish("old-1")

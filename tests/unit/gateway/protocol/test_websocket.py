@@ -20,22 +20,14 @@ from sharedjox_gateway.protocol.websocket import (
     parse_close,
     read_single_text,
 )
-from websockets.speedups import apply_mask
+
+from tests.support.frames import masked
 
 LIMIT = 1 << 16
 
 
 def client_frame(payload: bytes, opcode: int = Opcode.TEXT, *, final: bool = True, reserved: int = 0) -> bytes:
-    mask = secrets.token_bytes(4)
-    first = (0x80 if final else 0) | reserved | opcode
-    length = len(payload)
-    if length < 126:
-        head = bytes((first, 0x80 | length))
-    elif length < 65536:
-        head = bytes((first, 0x80 | 126)) + length.to_bytes(2, "big")
-    else:
-        head = bytes((first, 0x80 | 127)) + length.to_bytes(8, "big")
-    return head + mask + apply_mask(payload, mask)
+    return masked((0x80 if final else 0) | reserved | opcode, payload, secrets.token_bytes(4))
 
 
 @pytest.mark.parametrize(

@@ -112,9 +112,11 @@ class RespConnection(asyncio.Protocol):
 
     def _flush(self) -> None:
         producers, self._producers = self._producers, []
-        for produce in producers:
-            produce()
-        self._is_flush_due = False
+        try:
+            for produce in producers:
+                produce()
+        finally:
+            self._is_flush_due = False  # whatever one of them raised: what is sent next must leave
         outgoing, self._outgoing = self._outgoing, []
         if self._transport is None or not outgoing:
             return
