@@ -68,7 +68,7 @@ def run(port: int, connections: int, requests: Iterator[bytes]) -> LoadResult:
     opened: dict[int, _Connection] = {}
     result, statuses = LoadResult(), Counter[str]()
     began = time.perf_counter()
-    for request, _ in zip(requests, range(connections), strict=False):
+    for _, request in zip(range(connections), requests, strict=False):  # in this order none is taken in vain
         connection = _Connection(port)
         opened[connection.socket.fileno()] = connection
         poll.register(connection.socket, select.EPOLLIN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import asyncpg
 import pytest
 from redis.asyncio import Redis
 from sharedjox_contracts.redis_layout import log_key
@@ -13,7 +14,6 @@ from sharedjox_marketplace.alerts.actions import SendJobAlerts
 from sharedjox_marketplace.errors import NotAllowedError
 from sharedjox_marketplace.jobs.actions import UpdateJobStatusAction
 from sharedjox_marketplace.jobs.rules import JobStatus
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.support.polling import eventually
@@ -113,7 +113,7 @@ async def test_a_batch_that_fails_is_told_by_the_next_worker_once(market: Market
         " $$ BEGIN RAISE EXCEPTION 'disk on fire' USING ERRCODE = '58030'; END $$"
     )
     await market.sql("CREATE TRIGGER refuse BEFORE INSERT ON outbox_messages FOR EACH ROW EXECUTE FUNCTION refuse()")
-    with pytest.raises(DBAPIError, match="disk on fire"):
+    with pytest.raises(asyncpg.PostgresError, match="disk on fire"):
         await send()
     await market.sql("DROP TRIGGER refuse ON outbox_messages")
     assert len(await market.alerted(job)) == 10

@@ -15,7 +15,7 @@ from sharedjox_marketplace.jobs.errors import (
     JobNotActiveError,
     OfferOutsideBudgetError,
 )
-from sharedjox_marketplace.jobs.model import Job
+from sharedjox_marketplace.jobs.records import LockedJob
 from sharedjox_marketplace.jobs.rules import TRANSITIONS, JobStatus, Party, agreed_amount, match_score, party_of
 
 CLIENT, FREELANCER, STRANGER = 2, 3, 9
@@ -23,7 +23,7 @@ NOW = dt.datetime(2026, 2, 21, 10, 0, tzinfo=dt.UTC)
 LATER = NOW + dt.timedelta(minutes=5)
 
 
-def make_job(status: JobStatus = JobStatus.ACTIVE, **fields: Any) -> Job:
+def make_job(status: JobStatus = JobStatus.ACTIVE, **fields: Any) -> LockedJob:
     claimed = status not in (JobStatus.ACTIVE, JobStatus.CANCELLED)
     defaults: dict[str, Any] = {
         "id": 1,
@@ -33,11 +33,17 @@ def make_job(status: JobStatus = JobStatus.ACTIVE, **fields: Any) -> Job:
         "agreed_cents": 50_00 if claimed else None,
         "budget_min_cents": 50_00,
         "budget_max_cents": 150_00,
+        "title": "Build a shop",
+        "description": "",
         "status": status.value,
+        "required_skills": [],
+        "estimated_duration": 60,
         "deliverables": [],
+        "version": 1,
+        "created_at": NOW,
         "updated_at": NOW,
     }
-    return Job(**(defaults | fields))
+    return LockedJob(**(defaults | fields))
 
 
 @pytest.mark.parametrize("status", [status for status in JobStatus if status is not JobStatus.ACTIVE])

@@ -34,6 +34,6 @@ class Record(msgspec.Struct, frozen=True):
     """Base of what reading returns: one row's columns, by name, without a session behind them."""
 
 
-def columns_of(record: type[Record], model: type[Base]) -> list[ColumnElement[Any]]:
+def columns_of(record: type[msgspec.Struct], model: type[Base]) -> list[ColumnElement[Any]]:
     """The model's columns in the order of the record's fields: `Record(*row)` fits the rows of their SELECT."""
     return [getattr(model, name) for name in record.__struct_fields__]

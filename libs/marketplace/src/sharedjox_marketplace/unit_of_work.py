@@ -14,10 +14,9 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from asyncpg.transaction import Transaction
 from sharedjox_contracts.events import Payload
 from sharedjox_kit.clock import Clock, SystemClock
-from sharedjox_outbox.writer import OutboxEvent, append
+from sharedjox_outbox.writer import OutboxEvent, append_on_driver
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from .context import NO_REQUEST, RequestContext
@@ -26,26 +25,45 @@ from .prepared import driver_of
 
 MAX_ATTEMPTS: Final = 5
 FIRST_PAUSE_SECONDS: Final = 0.005
+_BEGIN: Final = "BEGIN; SET LOCAL plan_cache_mode = auto"
+"""Sessions plan every statement for its values, as discovery needs it. What an action runs, and the foreign keys and
+triggers behind it, find rows by their keys: planning that each time led Postgres' profile during claims."""
 
 _Result = TypeVar("_Result")
 
 
 class UnitOfWork:
-    """The transaction an action runs in. Actions use `session`, `now` and `record`; they never commit.
+    """The transaction an action runs in. Actions use `connection`, `session`, `now` and `record`; they never commit."""
 
-    `connection` is the session's own, for prepared statements.
-    """
+    __slots__ = ("_session", "connection", "context", "events", "now")
 
-    __slots__ = ("connection", "context", "events", "now", "session")
-
-    def __init__(
-        self, session: AsyncSession, connection: AsyncConnection, *, now: dt.datetime, context: RequestContext
-    ) -> None:
-        self.session = session
+    def __init__(self, connection: AsyncConnection, *, now: dt.datetime, context: RequestContext) -> None:
+        self._session: AsyncSession | None = None
         self.connection = connection
         self.now = now
         self.context = context
         self.events: list[OutboxEvent] = []
+
+    @property
+    def session(self) -> AsyncSession:
+        """The session of this transaction, for whole objects; prepared statements do without one."""
+        if self._session is None:
+            self._session = AsyncSession(self.connection, expire_on_commit=False, autoflush=False)
+        return self._session
+
+    async def plan_for_values(self) -> None:
+        """Have the following statements planned for their values: some find few rows and some half a table."""
+        await driver_of(self.connection).execute("SET LOCAL plan_cache_mode = force_custom_plan")
+
+    async def flush(self) -> None:
+        """Write what the session holds, so that it is there for statements that come after."""
+        if self._session is not None:
+            await self._session.flush()
+
+    async def close(self) -> None:
+        """Let go of the session's objects."""
+        if self._session is not None:
+            await self._session.close()
 
     def record(self, payload: Payload, *channels: str) -> None:
         """Remember an event; it is appended to the outbox just before the commit, in the order of the calls."""
@@ -93,18 +111,20 @@ class Transactor:
 
     async def _once(self, work: Work[_Result], context: RequestContext) -> _Result:
         async with self._engine.connect() as connection:
-            transaction = await _begin(connection)
+            await _begin(connection)
+            unit = UnitOfWork(connection, now=self._clock.now(), context=context)
             try:
-                async with AsyncSession(connection, expire_on_commit=False, autoflush=False) as session:
-                    unit = UnitOfWork(session, connection, now=self._clock.now(), context=context)
+                try:
                     result = await work(unit)
-                    await session.flush()
-                    appended = await append(connection, unit.events)
+                    await unit.flush()
+                    appended = await append_on_driver(driver_of(connection), unit.events)
+                finally:
+                    await unit.close()
             except BaseException:
-                await _roll_back(connection, transaction)
+                await _roll_back(connection)
                 raise
             try:
-                await transaction.commit()
+                await driver_of(connection).execute("COMMIT")
             except BaseException:
                 await _drop_unless_clean(connection)
                 raise
@@ -113,20 +133,20 @@ class Transactor:
         return result
 
 
-async def _begin(connection: AsyncConnection) -> Transaction:
-    transaction = driver_of(connection).transaction()
+async def _begin(connection: AsyncConnection) -> None:
     try:
-        await transaction.start()
+        await driver_of(connection).execute(_BEGIN)
     except BaseException:
         await connection.invalidate()  # a connection on which nothing can begin is of no use to anybody
         raise
-    return transaction
 
 
-async def _roll_back(connection: AsyncConnection, transaction: Transaction) -> None:
+async def _roll_back(connection: AsyncConnection) -> None:
     """Leave the connection clean for the next one, or do not leave it at all."""
+    if connection.invalidated:
+        return
     with contextlib.suppress(*DATABASE_ERRORS, OSError):
-        await transaction.rollback()
+        await driver_of(connection).execute("ROLLBACK")
     await _drop_unless_clean(connection)
 
 

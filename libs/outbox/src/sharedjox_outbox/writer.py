@@ -8,11 +8,14 @@ the transaction: from then until the commit, other writers of the same channel w
 
 from __future__ import annotations
 
+import functools
 import uuid
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final
 
+import asyncpg
 from sharedjox_contracts.codec import encode_json_text
 from sharedjox_contracts.events import Payload
 from sqlalchemy import text
@@ -64,28 +67,64 @@ _APPEND = text(
 )
 
 
+_NAMES: Final = (
+    "namespace",
+    "numbers",
+    "shards",
+    "event_ids",
+    "channels",
+    "event_names",
+    "payloads",
+    "except_socket_ids",
+    "request_ids",
+    "traceparents",
+)
+_APPEND_ON_DRIVER: Final = functools.reduce(
+    lambda sql, named: sql.replace(f":{named[1]}", f"${named[0]}"), enumerate(_NAMES, 1), _APPEND.text
+)
+
+
 async def append(connection: AsyncConnection | AsyncSession, events: Sequence[OutboxEvent]) -> int:
     """Add `events` to the caller's open transaction; returns the number of rows (one per event and channel).
 
     Events keep their order on every channel they share. The caller commits.
     """
-    rows = [(event, channel) for event in events for channel in event.channels]
-    if not rows:
-        return 0
-    numbers = sorted({_lock_number(channel) for _, channel in rows})
-    await connection.execute(
-        _APPEND,
-        {
-            "namespace": _LOCK_NAMESPACE,
-            "numbers": numbers,
-            "shards": [shard_of(channel) for _, channel in rows],
-            "event_ids": [event.event_id for event, _ in rows],
-            "channels": [channel for _, channel in rows],
-            "event_names": [event.payload.event_name for event, _ in rows],
-            "payloads": [encode_json_text(event.payload) for event, _ in rows],
-            "except_socket_ids": [event.except_socket_id for event, _ in rows],
-            "request_ids": [event.request_id for event, _ in rows],
-            "traceparents": [event.traceparent for event, _ in rows],
-        },
-    )
+    rows = _rows(events)
+    if rows:
+        await connection.execute(_APPEND, _parameters(rows))
     return len(rows)
+
+
+async def append_on_driver(driver: asyncpg.Connection[Any], events: Sequence[OutboxEvent]) -> int:
+    """The same for a transaction that was begun on asyncpg itself; SQLAlchemy would begin another one."""
+    rows = _rows(events)
+    if rows:
+        await driver.execute(_APPEND_ON_DRIVER, *_parameters(rows).values())
+    return len(rows)
+
+
+def _rows(events: Sequence[OutboxEvent]) -> list[tuple[OutboxEvent, str]]:
+    return [(event, channel) for event in events for channel in event.channels]
+
+
+def _parameters(rows: Sequence[tuple[OutboxEvent, str]]) -> dict[str, object]:
+    """By name, in the order of `_NAMES`."""
+    payloads = {event.event_id: encode_json_text(event.payload) for event, _ in rows}
+    return dict(
+        zip(
+            _NAMES,
+            (
+                _LOCK_NAMESPACE,
+                sorted({_lock_number(channel) for _, channel in rows}),
+                [shard_of(channel) for _, channel in rows],
+                [event.event_id for event, _ in rows],
+                [channel for _, channel in rows],
+                [event.payload.event_name for event, _ in rows],
+                [payloads[event.event_id] for event, _ in rows],
+                [event.except_socket_id for event, _ in rows],
+                [event.request_id for event, _ in rows],
+                [event.traceparent for event, _ in rows],
+            ),
+            strict=True,
+        )
+    )

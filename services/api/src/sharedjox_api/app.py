@@ -18,7 +18,6 @@ from sharedjox_marketplace.accounts.passwords import Passwords
 from sharedjox_marketplace.database import create_engine
 from sharedjox_marketplace.unit_of_work import Transactor
 from sqlalchemy import text
-from starlette.middleware.cors import CORSMiddleware
 
 from . import operations
 from .analytics import endpoints as analytics
@@ -26,7 +25,8 @@ from .auth import endpoints as auth
 from .auth.tokens import AccessTokens
 from .broadcasting import endpoints as broadcasting
 from .doorbell import Doorbell, create_arq
-from .http.middlewares import BodyLimitMiddleware, RequestMiddleware
+from .http.direct_routes import DirectRoutes
+from .http.middlewares import BodyLimitMiddleware, CorsMiddleware, RequestMiddleware
 from .http.openapi import install_openapi
 from .http.problems import add_problem_handlers
 from .http.rate_limits import RateLimiter
@@ -78,6 +78,7 @@ def create_app(settings: ApiSettings, *, clock: Clock | None = None) -> FastAPI:
         docs_url="/api/docs",
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # we have our own
     )
     app.state.runtime = runtime
     for router in _ROUTERS:
@@ -88,10 +89,11 @@ def create_app(settings: ApiSettings, *, clock: Clock | None = None) -> FastAPI:
     if settings.web_dist_dir is not None:
         app.mount("/", SinglePageApp(settings.web_dist_dir), name="web")
     # The last one added is the outermost.
+    app.add_middleware(DirectRoutes, routes=[route for router in _ROUTERS for route in router.routes])
     app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
     app.add_middleware(RequestMiddleware, registry=runtime.registry, tracing=runtime.tracing)
     app.add_middleware(
-        CORSMiddleware,
+        CorsMiddleware,
         allow_origins=settings.allowed_origins,
         allow_methods=["GET", "POST", "PATCH", "DELETE"],
         allow_headers=_ASKED_HEADERS,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import bindparam, select
+import asyncpg
+from sqlalchemy import Select, and_, bindparam, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from sharedjox_marketplace.context import Actor
@@ -16,12 +17,12 @@ from sharedjox_marketplace.prepared import Prepared
 from .model import Session, User
 from .rules import Role, normalize_email
 
-# Statements of hot paths are built once: building one costs about as much as Postgres takes to answer it.
-_ACTOR: Final = Prepared(
-    select(User.id, User.role, User.name, User.skills)
-    .join(Session, Session.user_id == User.id)
-    .where(Session.id == bindparam("session_id"), Session.revoked_at.is_(None), Session.expires_at > bindparam("now"))
+_ACTOR_COLUMNS: Final = (User.id, User.role, User.name, User.skills)
+_IS_LIVE: Final = and_(
+    Session.id == bindparam("session_id"), Session.revoked_at.is_(None), Session.expires_at > bindparam("now")
 )
+# Statements of hot paths are built once: building one costs about as much as Postgres takes to answer it.
+_ACTOR: Final = Prepared(select(*_ACTOR_COLUMNS).join(Session, Session.user_id == User.id).where(_IS_LIVE))
 
 
 class UserRecord(Record, frozen=True):
@@ -64,8 +65,42 @@ async def find_actor(connection: AsyncConnection, session_id: uuid.UUID, now: dt
     row = await _ACTOR.first(connection, session_id=session_id, now=now)
     if row is None:
         return None
-    user_id, role, name, skills = row
+    return _actor(row, session_id)
+
+
+def _actor(row: asyncpg.Record, session_id: uuid.UUID) -> Actor:
+    user_id, role, name, skills = row[: len(_ACTOR_COLUMNS)]
     return Actor(user_id, Role(role), name, frozenset(skills), str(session_id))
+
+
+class ActorReading:
+    """What somebody asks for and whether their session is live, in one statement: one round trip, one moment.
+
+    `wanted` has named parameters and one column that is never null first; by an `id` its rows come newest first.
+    """
+
+    __slots__ = ("_statement",)
+
+    def __init__(self, wanted: Select[*tuple[Any, ...]]) -> None:
+        found = wanted.lateral("found")
+        statement = (
+            select(*_ACTOR_COLUMNS, *found.c)
+            .select_from(Session)
+            .join(User, User.id == Session.user_id)
+            .outerjoin(found, true())
+            .where(_IS_LIVE)
+        )
+        self._statement = Prepared(statement.order_by(found.c.id.desc()) if "id" in found.c else statement)
+
+    async def run(
+        self, connection: AsyncConnection, session_id: uuid.UUID, now: dt.datetime, **values: object
+    ) -> tuple[Actor | None, list[tuple[Any, ...]]]:
+        """The user, None when the session has ended, and the rows; nobody may see those without looking at the user."""
+        rows = await self._statement.all(connection, session_id=session_id, now=now, **values)
+        if not rows:
+            return None, []
+        width = len(_ACTOR_COLUMNS)
+        return _actor(rows[0], session_id), [row[width:] for row in rows if row[width] is not None]
 
 
 async def list_sessions(connection: AsyncConnection, user_id: int, now: dt.datetime) -> list[SessionRecord]:

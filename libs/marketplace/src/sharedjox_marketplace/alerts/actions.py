@@ -71,6 +71,7 @@ class SendJobAlerts:
         if row is None:
             return None
         job_id, after_user_id, title, status, required = row
+        await unit.plan_for_values()
         # Who is told late of a job that was claimed meanwhile is only disappointed.
         found = (
             await _MATCHING.all(unit.connection, required=required, after_user_id=after_user_id, wanted=self._batch)

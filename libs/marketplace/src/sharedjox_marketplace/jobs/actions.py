@@ -22,8 +22,8 @@ from sharedjox_marketplace.wallet.repository import add_transaction
 from sharedjox_marketplace.wallet.rules import TransactionType, split_fee
 
 from .errors import BudgetRangeError
-from .model import Job
-from .repository import JobRecord, add_job, lock_job, save_job
+from .records import JobRecord, LockedJob
+from .repository import add_job, lock_job, save_job
 from .rules import FREES_THE_HOLD, NEUTRAL_MATCH_SCORE, JobStatus, match_score
 
 
@@ -80,7 +80,7 @@ class ClaimJobAction:
     offer_cents: int | None = None
     expected_version: int | None = None
 
-    async def __call__(self, unit: UnitOfWork) -> Job:
+    async def __call__(self, unit: UnitOfWork) -> LockedJob:
         """Raises: JobNotFoundError, JobAlreadyClaimedError, JobNotActiveError, InsufficientFundsError, and others."""
         if self.actor.role is not Role.FREELANCER:
             raise NotAllowedError("only freelancers claim jobs")
@@ -125,7 +125,7 @@ class UpdateJobStatusAction:
     expected_version: int | None = None
     terms: Terms = field(default_factory=Terms)
 
-    async def __call__(self, unit: UnitOfWork) -> Job:
+    async def __call__(self, unit: UnitOfWork) -> LockedJob:
         """Raises: JobNotFoundError, NotAllowedError, InvalidTransitionError, StaleVersionError."""
         job = await lock_job(unit.connection, self.job_id)
         require_version(job, self.expected_version)
@@ -152,7 +152,7 @@ class UpdateJobStatusAction:
             _record_access_changed(unit, presence_job(job.id))
         return job
 
-    async def _move_money(self, unit: UnitOfWork, job: Job, freelancer_id: int | None) -> None:
+    async def _move_money(self, unit: UnitOfWork, job: LockedJob, freelancer_id: int | None) -> None:
         if freelancer_id is None:
             return
         if self.status in FREES_THE_HOLD:
@@ -160,7 +160,7 @@ class UpdateJobStatusAction:
         elif self.status is JobStatus.COMPLETED:
             await self._add_pending_payment(unit, job, freelancer_id)
 
-    async def _add_pending_payment(self, unit: UnitOfWork, job: Job, freelancer_id: int) -> None:
+    async def _add_pending_payment(self, unit: UnitOfWork, job: LockedJob, freelancer_id: int) -> None:
         """The freelancer's earning and, as its other side in the client's list, the payment. Both wait for one word."""
         agreed_cents = job.agreed_cents or 0
         split = split_fee(agreed_cents, self.terms.fee_percent)
@@ -183,7 +183,7 @@ class UpdateJobStatusAction:
         )
 
 
-def require_version(job: Job, expected: int | None) -> None:
+def require_version(job: LockedJob, expected: int | None) -> None:
     """Raises: StaleVersionError when the caller looked at an older version of the job."""
     if expected is not None and job.version != expected:
         raise StaleVersionError("the job has changed since; fetch it again", currentVersion=job.version)
@@ -218,7 +218,7 @@ def _posted(job: JobRecord, now: dt.datetime) -> events.JobPosted:
     )
 
 
-def _updated(job: Job, now: dt.datetime) -> events.JobUpdated:
+def _updated(job: LockedJob, now: dt.datetime) -> events.JobUpdated:
     return events.JobUpdated(
         job_id=job.id,
         status=cast("events.JobStatus", job.status),

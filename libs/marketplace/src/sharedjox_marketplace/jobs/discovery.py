@@ -23,11 +23,12 @@ from sqlalchemy import BigInteger, ColumnElement, Text, and_, any_, bindparam, f
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sharedjox_marketplace.accounts.repository import ActorReading
 from sharedjox_marketplace.orm import columns_of
 from sharedjox_marketplace.prepared import Prepared
 
 from .model import Job
-from .repository import JobRecord
+from .records import JobRecord
 from .rules import JobStatus
 
 STEPS: Final = 3000
@@ -75,9 +76,11 @@ _SCOPE: Final[dict[str, ColumnElement[bool]]] = {
 _CHECKED_LAST: Final[dict[str, ColumnElement[bool]]] = _SCOPE | {
     "status": Job.status.concat("") == bindparam("status"),
     "before_id": Job.id + 0 < bindparam("before_id"),
+    "active": Job.status == text("'active'"),
 }
-"""The same, written so that no index serves them: marking half a million rows as active, only to meet them with the few
-that an inverted index finds, takes longer than looking at those few."""
+"""The same, written so that no other index serves them: marking half a million rows as active, only to meet them with
+the few that an inverted index finds, takes longer than looking at those few. Active jobs have an inverted index of
+their own, which Postgres takes for a condition that is written like the index's."""
 _SEARCH: Final[dict[str, ColumnElement[bool]]] = {
     "skills": Job.required_skills.contains(bindparam("skills")),
     "min_budget": Job.budget_max_cents >= bindparam("min_budget"),
@@ -108,10 +111,26 @@ async def list_jobs(
     if SOME <= len(ids) <= limit:
         ids = await _walk(scope, search).value(connection, **values, steps=FURTHER_STEPS) or []
     if len(ids) <= limit:
-        passing, ids = await _collect(scope, search).first(connection, **values) or (0, None)
+        passing, ids = await _collect(_narrowest(wanted, scope), search).first(connection, **values) or (0, None)
         if passing > CANDIDATES:
             return [JobRecord(*row) for row in await _newest(scope | search).all(connection, **values)]
     return [JobRecord(*row) for row in await _BY_IDS.all(connection, ids=ids)] if ids else []
+
+
+def newest_jobs(
+    wanted: JobFilter, *, before_id: int | None, limit: int
+) -> tuple[ActorReading, dict[str, object]] | None:
+    """A list that takes no search, for one statement with whoever asks, and its values; None when it takes one."""
+    values = wanted.values() | ({"before_id": before_id} if before_id is not None else {})
+    if values.keys() & _SEARCH.keys():
+        return None
+    return _newest_as_actor(frozenset(values)), values | {"wanted": limit + 1}
+
+
+@cache
+def _newest_as_actor(names: frozenset[str]) -> ActorReading:
+    conditions = [_SCOPE[name] for name in sorted(names)]
+    return ActorReading(_RECORD.where(*conditions).order_by(Job.id.desc()).limit(bindparam("wanted")))
 
 
 @cache
@@ -137,6 +156,11 @@ def _walk(scope: frozenset[str], search: frozenset[str]) -> Prepared:
     return Prepared(select(func.array_agg(fitting.c.id)))
 
 
+def _narrowest(wanted: JobFilter, scope: frozenset[str]) -> frozenset[str]:
+    """The scope, with the condition of the index that holds the least."""
+    return scope - {"status"} | {"active"} if wanted.status is JobStatus.ACTIVE else scope
+
+
 @cache
 def _collect(scope: frozenset[str], search: frozenset[str]) -> Prepared:
     """Find what fits, in any order: how many there are (CANDIDATES + 1: more), and the ids of the newest.
@@ -144,6 +168,8 @@ def _collect(scope: frozenset[str], search: frozenset[str]) -> Prepared:
     The fence keeps the planner from walking again for the page's sake.
     """
     inverted = bool(search & {"skills", "words"})
+    if not inverted:
+        scope = frozenset("status" if name == "active" else name for name in scope)
     conditions = [(_CHECKED_LAST if inverted else _SCOPE)[name] for name in sorted(scope)]
     conditions += [_SEARCH[name] for name in sorted(search)]
     passing = select(Job.id).where(*conditions).limit(CANDIDATES + 1).cte("passing").prefix_with("MATERIALIZED")

@@ -1,8 +1,6 @@
-"""The job: its table and what may be done to it."""
+"""The table of jobs. What may be done to a job is in `records`."""
 
 from __future__ import annotations
-
-import datetime as dt
 
 from sqlalchemy import (
     CheckConstraint,
@@ -18,11 +16,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
-from sharedjox_marketplace.errors import NotAllowedError
 from sharedjox_marketplace.orm import Base, Cents, Instant, Serial
-
-from .errors import InvalidTransitionError, JobAlreadyClaimedError, JobNotActiveError, OfferOutsideBudgetError
-from .rules import TRANSITIONS, JobStatus, agreed_amount, party_of
 
 
 class Job(Base):
@@ -49,8 +43,21 @@ class Job(Base):
         Index("ix_jobs_status_budget_min_cents", "status", "budget_min_cents"),
         Index("ix_jobs_client_id_id", "client_id", "id"),
         Index("ix_jobs_claimed_by_id", "claimed_by", "id", postgresql_where=text("claimed_by IS NOT NULL")),
-        Index("ix_jobs_required_skills", "required_skills", postgresql_using="gin"),
-        Index("ix_jobs_search", "search", postgresql_using="gin"),
+        Index(
+            "ix_jobs_skills_search",
+            "required_skills",
+            "search",
+            postgresql_using="gin",
+            postgresql_with={"gin_pending_list_limit": 256},
+        ),
+        Index(
+            "ix_jobs_active_skills_search",
+            "required_skills",
+            "search",
+            postgresql_using="gin",
+            postgresql_where=text("status = 'active'"),
+            postgresql_with={"gin_pending_list_limit": 256},
+        ),
     )
 
     id: Mapped[Serial]
@@ -75,48 +82,3 @@ class Job(Base):
         deferred=True,
         deferred_raiseload=True,
     )
-
-    @property
-    def state(self) -> JobStatus:
-        """The status as the rules know it."""
-        return JobStatus(self.status)
-
-    def claim(self, *, by: int, at: dt.datetime, offer_cents: int | None) -> int:
-        """Take an active job; returns the agreed amount in cents.
-
-        Raises: JobAlreadyClaimedError, JobNotActiveError, OfferOutsideBudgetError; the job is untouched then.
-        """
-        if self.state is JobStatus.CANCELLED:
-            raise JobNotActiveError("the job was cancelled", jobStatus=self.status)
-        if self.state is not JobStatus.ACTIVE:
-            raise JobAlreadyClaimedError("another freelancer has claimed this job", jobStatus=self.status)
-        agreed = agreed_amount(
-            budget_min_cents=self.budget_min_cents, budget_max_cents=self.budget_max_cents, offer_cents=offer_cents
-        )
-        if agreed is None:
-            raise OfferOutsideBudgetError("the offer must lie within the job's budget")
-        self.status = JobStatus.CLAIMED.value
-        self.claimed_by, self.claimed_at, self.agreed_cents, self.updated_at = by, at, agreed, at
-        return agreed
-
-    def move(self, *, to: JobStatus, by: int, at: dt.datetime, deliverables: list[str] | None) -> None:
-        """Take one step of the state machine.
-
-        Raises: NotAllowedError for somebody whose step it is not, InvalidTransitionError when there is no such step.
-        """
-        party = party_of(by, client_id=self.client_id, claimed_by=self.claimed_by)
-        if party is None:
-            raise NotAllowedError("only the job's client and its freelancer change its status")
-        entitled = TRANSITIONS.get((self.state, to))
-        if entitled is None:
-            raise InvalidTransitionError(
-                f"a job does not go from {self.status} to {to.value}", currentStatus=self.status, requested=to.value
-            )
-        if entitled is not party:
-            raise NotAllowedError(f"only the {entitled.value} takes a job from {self.status} to {to.value}")
-        self.status, self.updated_at = to.value, at
-        if to is JobStatus.SUBMITTED and deliverables is not None:
-            self.deliverables = deliverables
-        if to is JobStatus.ACTIVE:
-            self.claimed_by = self.claimed_at = self.agreed_cents = None
-            self.deliverables = []

@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sharedjox_marketplace.accounts.repository import ActorReading
 from sharedjox_marketplace.alerts.model import JobAlert
 from sharedjox_marketplace.errors import StaleVersionError
-from sharedjox_marketplace.orm import Record, columns_of
+from sharedjox_marketplace.orm import columns_of
 from sharedjox_marketplace.prepared import Prepared
 
 from .errors import JobNotFoundError
 from .model import Job
+from .records import JobRecord, LockedJob
 from .rules import JobStatus
 
-
-class JobRecord(Record, frozen=True):
-    """A job as committed. See `model.Job` for the columns."""
-
-    id: int
-    client_id: int
-    claimed_by: int | None
-    title: str
-    description: str
-    budget_min_cents: int
-    budget_max_cents: int
-    agreed_cents: int | None
-    status: str
-    required_skills: list[str]
-    estimated_duration: int
-    deliverables: list[str]
-    version: int
-    created_at: dt.datetime
-    updated_at: dt.datetime
-    claimed_at: dt.datetime | None
-
-
 _RECORD: Final = select(*columns_of(JobRecord, Job))
-_BY_ID: Final = Prepared(_RECORD.where(Job.id == bindparam("job_id")))
+JOB_BY_ID: Final = ActorReading(_RECORD.where(Job.id == bindparam("job_id")))
 _CHANGING: Final = ("status", "claimed_by", "claimed_at", "agreed_cents", "deliverables", "updated_at")
 _NEW: Final = (
     insert(Job)
@@ -80,16 +61,16 @@ _SAVE: Final = Prepared(
 )
 
 
-async def lock_job(connection: AsyncConnection, job_id: int) -> Job:
+async def lock_job(connection: AsyncConnection, job_id: int) -> LockedJob:
     """The job, locked until the transaction ends; two claimers queue here. Raises: JobNotFoundError."""
     row = await _LOCKED.first(connection, job_id=job_id)
     if row is None:
         raise JobNotFoundError(f"there is no job {job_id}")
-    return Job(**dict(zip(JobRecord.__struct_fields__, row, strict=True)))
+    return LockedJob(*row)
 
 
-async def save_job(connection: AsyncConnection, job: Job) -> None:
-    """Write what `Job`'s methods have changed; the version goes up. Raises: StaleVersionError."""
+async def save_job(connection: AsyncConnection, job: LockedJob) -> None:
+    """Write what `LockedJob`'s methods have changed; the version goes up. Raises: StaleVersionError."""
     changed = {name: getattr(job, name) for name in _CHANGING}
     version = await _SAVE.value(connection, job_id=job.id, seen_version=job.version, **changed)
     if version is None:
@@ -97,12 +78,11 @@ async def save_job(connection: AsyncConnection, job: Job) -> None:
     job.version = version
 
 
-async def find_job(connection: AsyncConnection, job_id: int) -> JobRecord:
-    """The job as committed. Raises: JobNotFoundError."""
-    row = await _BY_ID.first(connection, job_id=job_id)
-    if row is None:
+def the_job(rows: Sequence[tuple[Any, ...]], job_id: int) -> JobRecord:
+    """What `JOB_BY_ID` has found. Raises: JobNotFoundError."""
+    if not rows:
         raise JobNotFoundError(f"there is no job {job_id}")
-    return JobRecord(*row)
+    return JobRecord(*rows[0])
 
 
 async def add_job(

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import bindparam, select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from sharedjox_marketplace.accounts.repository import ActorReading
 from sharedjox_marketplace.orm import BIGINT_MAX, Record, columns_of
-from sharedjox_marketplace.prepared import Prepared
 
 from .model import Notification, PushSubscription
 
@@ -34,17 +34,19 @@ _NEWEST: Final = (
     .order_by(Notification.id.desc())
     .limit(bindparam("wanted"))
 )
-_ALL: Final = Prepared(_NEWEST)
-_UNREAD: Final = Prepared(_NEWEST.where(Notification.read_at.is_(None)))
+_ALL: Final = ActorReading(_NEWEST)
+_UNREAD: Final = ActorReading(_NEWEST.where(Notification.read_at.is_(None)))
 
 
-async def list_notifications(
-    connection: AsyncConnection, user_id: int, *, before_id: int | None, limit: int, unread_only: bool = False
-) -> list[NotificationRecord]:
-    """A user's notifications, newest first, with ids below `before_id`; one more than `limit` tells of a next page."""
-    statement = _UNREAD if unread_only else _ALL
-    rows = await statement.all(connection, user_id=user_id, before_id=before_id or BIGINT_MAX, wanted=limit + 1)
-    return [NotificationRecord(*row) for row in rows]
+def newest_notifications(
+    user_id: int, *, before_id: int | None, limit: int, unread_only: bool = False
+) -> tuple[ActorReading, dict[str, object]]:
+    """A user's notifications, newest first, with ids below `before_id`, and the values of that statement.
+
+    One more than `limit` tells of a next page. The rows are those of `NotificationRecord`.
+    """
+    values: dict[str, object] = {"user_id": user_id, "before_id": before_id or BIGINT_MAX, "wanted": limit + 1}
+    return _UNREAD if unread_only else _ALL, values
 
 
 async def push_subscriptions_of(session: AsyncSession, user_id: int) -> Sequence[PushSubscription]:

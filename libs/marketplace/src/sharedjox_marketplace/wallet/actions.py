@@ -12,7 +12,7 @@ from sharedjox_marketplace.accounts.rules import Role
 from sharedjox_marketplace.audit import audit
 from sharedjox_marketplace.context import Actor
 from sharedjox_marketplace.errors import NotAllowedError
-from sharedjox_marketplace.jobs.model import Job
+from sharedjox_marketplace.jobs.records import LockedJob
 from sharedjox_marketplace.jobs.repository import lock_job
 from sharedjox_marketplace.notifications.actions import notify
 from sharedjox_marketplace.unit_of_work import Transactor, UnitOfWork
@@ -77,7 +77,7 @@ class ConfirmTransactionAction:
     transaction_id: int
 
     async def __call__(self, unit: UnitOfWork) -> Transaction:
-        """Raises: TransactionNotFoundError, NotAllowedError, TransactionNotPendingError, InsufficientFundsError."""
+        """Raises: TransactionNotFoundError, NotAllowedError, TransactionNotPendingError."""
         decided, job = await _lock_decidable(unit, self.transaction_id, self.actor)
         if job is not None:
             await _pay_job(unit, job, self.actor)
@@ -194,7 +194,9 @@ async def _add_pending(unit: UnitOfWork, user_id: int, kind: TransactionType, am
     )
 
 
-async def _lock_decidable(unit: UnitOfWork, transaction_id: int, actor: Actor | None) -> tuple[Transaction, Job | None]:
+async def _lock_decidable(
+    unit: UnitOfWork, transaction_id: int, actor: Actor | None
+) -> tuple[Transaction, LockedJob | None]:
     """Lock the transaction, and before it the job it belongs to, once the actor may decide it and it is pending."""
     job_id = (
         await unit.session.execute(select(Transaction.job_id).where(Transaction.id == transaction_id))
@@ -230,7 +232,7 @@ def _decision(unit: UnitOfWork, status: TransactionStatus, actor: Actor | None) 
 
 
 async def _decide_payment(
-    unit: UnitOfWork, job: Job, status: TransactionStatus, actor: Actor | None
+    unit: UnitOfWork, job: LockedJob, status: TransactionStatus, actor: Actor | None
 ) -> dict[TransactionType, Transaction]:
     """Decide earning and payment of a job together; returns both."""
     rows = await unit.session.execute(
@@ -247,7 +249,7 @@ async def _decide_payment(
     return {TransactionType(row.type): row for row in rows.scalars()}
 
 
-async def _pay_job(unit: UnitOfWork, job: Job, actor: Actor | None) -> None:
+async def _pay_job(unit: UnitOfWork, job: LockedJob, actor: Actor | None) -> None:
     """Move the held money: from the client to the freelancer, the fee to the platform."""
     sides = await _decide_payment(unit, job, TransactionStatus.CONFIRMED, actor)
     earning, payment = sides[TransactionType.JOB_EARNING], sides[TransactionType.JOB_PAYMENT]
@@ -286,7 +288,7 @@ async def _pay_job(unit: UnitOfWork, job: Job, actor: Actor | None) -> None:
     )
 
 
-async def _refuse_job_payment(unit: UnitOfWork, job: Job, actor: Actor) -> None:
+async def _refuse_job_payment(unit: UnitOfWork, job: LockedJob, actor: Actor) -> None:
     """Neither earning nor payment: the held money goes back to the client."""
     sides = await _decide_payment(unit, job, TransactionStatus.REJECTED, actor)
     await free_hold(unit, client_id=job.client_id, job_id=job.id)

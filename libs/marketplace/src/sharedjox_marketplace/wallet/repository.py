@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+import asyncpg
 from sqlalchemy import bindparam, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
+from sharedjox_marketplace.accounts.repository import ActorReading
 from sharedjox_marketplace.orm import Record, columns_of
 from sharedjox_marketplace.prepared import Prepared
 from sharedjox_marketplace.unit_of_work import UnitOfWork
@@ -42,9 +44,11 @@ class TransactionRecord(Record, frozen=True):
 
 
 _TRANSACTION: Final = select(*columns_of(TransactionRecord, Transaction))
-_BALANCES: Final = Prepared(
-    select(LedgerAccount.kind, LedgerAccount.balance_cents).where(LedgerAccount.user_id == bindparam("user_id"))
+_OF_WALLET: Final = select(LedgerAccount.kind, LedgerAccount.balance_cents).where(
+    LedgerAccount.user_id == bindparam("user_id")
 )
+_BALANCES: Final = Prepared(_OF_WALLET)
+BALANCES: Final = ActorReading(_OF_WALLET)
 _ADD: Final = Prepared(
     insert(Transaction)
     .values(
@@ -69,7 +73,12 @@ _ADD: Final = Prepared(
 
 async def find_wallet(connection: AsyncConnection, user_id: int) -> Wallet:
     """A user's wallet as committed."""
-    balances: dict[str, int] = {kind: cents for kind, cents in await _BALANCES.all(connection, user_id=user_id)}
+    return the_wallet(await _BALANCES.all(connection, user_id=user_id), user_id)
+
+
+def the_wallet(rows: Iterable[tuple[Any, ...] | asyncpg.Record], user_id: int) -> Wallet:
+    """What `BALANCES` has found."""
+    balances: dict[str, int] = {kind: cents for kind, cents in rows}
     return Wallet(user_id, balances.get(AccountKind.AVAILABLE.value, 0), balances.get(AccountKind.HELD.value, 0))
 
 

@@ -119,7 +119,7 @@ class Accounts:
                 return _opened(before, ciphers), True
             answer = await work(unit)
             if answer is not None:
-                await unit.session.flush()
+                await unit.flush()
                 await idempotency.store(unit.session, key, _sealed(answer, ciphers[0]))
             return answer, False
 

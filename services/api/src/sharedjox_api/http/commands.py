@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Depends, Request, Response
 from sharedjox_marketplace import idempotency
 from sharedjox_marketplace.accounts.errors import InvalidTokenError
-from sharedjox_marketplace.accounts.repository import find_actor
+from sharedjox_marketplace.accounts.repository import ActorReading, find_actor
 from sharedjox_marketplace.context import Actor
 from sharedjox_marketplace.errors import DomainError, ErrorKind
 from sharedjox_marketplace.idempotency import IdempotencyKey, StoredAnswer
 from sharedjox_marketplace.unit_of_work import UnitOfWork
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
+from sharedjox_api.auth.tokens import TokenClaims
 from sharedjox_api.runtime import Runtime, runtime_of
 
 from .answers import response_of
@@ -52,11 +53,9 @@ class Command:
                 before = await idempotency.claim(unit.session, self._key, unit.now)
                 if before is not None:
                     return before, True
-            actor = await find_actor(unit.connection, claims.session_id, unit.now)
-            if actor is None or actor.id != claims.user_id:
-                raise InvalidTokenError("the session has ended; log in again")
+            actor = _require_live(await find_actor(unit.connection, claims.session_id, unit.now), claims)
             result = await build(actor)(unit)
-            await unit.session.flush()
+            await unit.flush()
             answer = present(result)
             if self._key is not None:
                 await idempotency.store(unit.session, self._key, answer)
@@ -97,15 +96,32 @@ class Query:
         self.request = request
         self.runtime = runtime
 
+    @property
+    def user_id(self) -> int:
+        """Whose token it is; nothing is known of their session yet."""
+        return claims_of(self.request).user_id
+
+    async def read(self, reading: ActorReading, **values: object) -> tuple[Actor, list[tuple[Any, ...]]]:
+        """The user and the rows of one statement. Raises: InvalidTokenError."""
+        claims = claims_of(self.request)
+        async with self.runtime.reading_engine.connect() as connection:
+            now = self.runtime.clock.now()
+            actor, rows = await reading.run(connection, claims.session_id, now, **values)
+        return _require_live(actor, claims), rows
+
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[tuple[AsyncConnection, Actor]]:
         """A connection and the user, once the log-in session was found live. Raises: InvalidTokenError."""
         claims = claims_of(self.request)
         async with self.runtime.reading_engine.connect() as connection:
             actor = await find_actor(connection, claims.session_id, self.runtime.clock.now())
-            if actor is None or actor.id != claims.user_id:
-                raise InvalidTokenError("the session has ended; log in again")
-            yield connection, actor
+            yield connection, _require_live(actor, claims)
+
+
+def _require_live(actor: Actor | None, claims: TokenClaims) -> Actor:
+    if actor is None or actor.id != claims.user_id:
+        raise InvalidTokenError("the session has ended; log in again")
+    return actor
 
 
 @contextlib.asynccontextmanager

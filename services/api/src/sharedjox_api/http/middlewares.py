@@ -12,7 +12,7 @@ from sharedjox_kit.logs import get_logger
 from sharedjox_kit.metrics import LATENCY_BUCKETS
 from sharedjox_kit.tracing import Tracing, current_traceparent
 from sharedjox_marketplace.context import RequestContext
-from starlette.datastructures import MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import BodyTooLargeProblem
@@ -45,7 +45,11 @@ class RequestMiddleware:
         self._requests = Counter(
             "sharedjox_http_requests_total", "Requests by status.", ["method", "route", "status"], registry=registry
         )
-        self._running = Gauge("sharedjox_http_requests_running", "Requests being served.", registry=registry)
+        self._series: dict[tuple[str, str, int], tuple[Histogram, Counter]] = {}
+        self._running = 0
+        Gauge("sharedjox_http_requests_running", "Requests being served.", registry=registry).set_function(
+            lambda: self._running
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -55,7 +59,7 @@ class RequestMiddleware:
         context = begin_request(scope)
         structlog.contextvars.bind_contextvars(request_id=context.request_id)
         started, answer = time.perf_counter(), _Answer(scope, send, (context.request_id or "").encode())
-        self._running.inc()
+        self._running += 1
         try:
             if self._tracing.is_recording:
                 await self._traced(context, scope, receive, answer)
@@ -67,7 +71,7 @@ class RequestMiddleware:
                 raise
             await exception_response(error)(scope, receive, answer.send)
         finally:
-            self._running.dec()
+            self._running -= 1
             self._account(scope, answer.status, time.perf_counter() - started)
             structlog.contextvars.unbind_contextvars("request_id")
 
@@ -90,8 +94,12 @@ class RequestMiddleware:
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         route = _route_of(scope)
-        self._seconds.labels(method, route).observe(seconds)
-        self._requests.labels(method, route, str(status)).inc()
+        series = self._series.get((method, route, status))
+        if series is None:
+            series = self._seconds.labels(method, route), self._requests.labels(method, route, str(status))
+            self._series[method, route, status] = series
+        series[0].observe(seconds)
+        series[1].inc()
         if scope["path"] not in _QUIET_PATHS:
             _log.debug("request.served", method=method, path=scope["path"], status=status, seconds=round(seconds, 6))
 
@@ -119,13 +127,31 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(raw=list(message.get("headers", ())))
-            headers.raw.append((b"x-request-id", self._request_id))
-            headers.raw.extend(_SECURITY_HEADERS)
-            if self._scope["path"].startswith(("/api", "/broadcasting")) and "cache-control" not in headers:
-                headers.raw.append((b"cache-control", b"no-store"))
-            message = {**message, "headers": headers.raw}
+            headers = [*message.get("headers", ()), (b"x-request-id", self._request_id), *_SECURITY_HEADERS]
+            if self._scope["path"].startswith(("/api", "/broadcasting")) and not any(
+                name == b"cache-control" for name, _ in headers
+            ):
+                headers.append((b"cache-control", b"no-store"))
+            message = {**message, "headers": headers}
         await self._send(message)
+
+
+class CorsMiddleware(CORSMiddleware):
+    """Starlette's, with a short way for requests that no browser sends from elsewhere: they have no `Origin`."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or any(name == b"origin" for name, _ in scope["headers"]):
+            await super().__call__(scope, receive, send)
+            return
+
+        async def varying(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                # Caches must not give this answer to a page of another origin.
+                message["headers"] = [*message.get("headers", ()), (b"vary", b"Origin")]
+            await send(message)
+
+        await self.app(scope, receive, varying)
 
 
 class BodyLimitMiddleware:

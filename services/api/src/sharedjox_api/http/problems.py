@@ -62,6 +62,13 @@ def domain_response(error: DomainError) -> Response:
     return Response(body, status, media_type=PROBLEM_JSON, headers=headers)
 
 
+def refusal_response(error: DomainError | HTTPException) -> Response:
+    """The answer for a refusal, whoever's it is."""
+    if isinstance(error, DomainError):
+        return domain_response(error)
+    return http_problem(error if isinstance(error, HttpProblem) else _known_problem(error))
+
+
 def exception_response(error: Exception) -> Response:
     """The answer for anything else that a request ended in; what is our fault is logged."""
     if is_database_away(error) or is_worth_another_try(error):
@@ -77,20 +84,16 @@ def exception_response(error: Exception) -> Response:
 def add_problem_handlers(app: FastAPI) -> None:
     """Turn every exception that a route raises into a problem document."""
 
-    async def on_domain_error(_request: Request, error: Exception) -> Response:
-        assert isinstance(error, DomainError)  # noqa: S101 - FastAPI calls by type
-        return domain_response(error)
-
-    async def on_http_exception(_request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # noqa: S101 - FastAPI calls by type
-        return http_problem(error if isinstance(error, HttpProblem) else _known_problem(error))
+    async def on_refusal(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, DomainError | HTTPException)  # noqa: S101 - FastAPI calls by type
+        return refusal_response(error)
 
     async def on_validation_error(_request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - FastAPI calls by type
         return _validation_response(error)
 
-    app.add_exception_handler(DomainError, on_domain_error)
-    app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(DomainError, on_refusal)
+    app.add_exception_handler(HTTPException, on_refusal)
     app.add_exception_handler(RequestValidationError, on_validation_error)
 
 

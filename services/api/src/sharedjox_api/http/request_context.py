@@ -32,9 +32,9 @@ def begin_request(scope: Scope) -> RequestContext:
     """Read the ids from the headers, or make them; what has the wrong form is replaced, never an error."""
     headers = dict(scope["headers"])
     given = headers.get(b"x-request-id", b"")
-    request_id = given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    request_id = given.decode() if given and _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
     socket_id = headers.get(b"x-socket-id", b"").decode("latin-1")
-    usable = len(socket_id) <= _MAX_SOCKET_ID_LENGTH and is_valid_socket_id(socket_id)
+    usable = bool(socket_id) and len(socket_id) <= _MAX_SOCKET_ID_LENGTH and is_valid_socket_id(socket_id)
     client = scope.get("client")
     context = RequestContext(
         request_id=request_id,
@@ -66,5 +66,6 @@ def _child_traceparent(given: bytes) -> str:
     """The same trace with a span of our own, or a new trace (W3C Trace Context, version 00)."""
     found = _TRACEPARENT.fullmatch(given)
     if found is None or found[1] == b"0" * 32:
-        return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
+        drawn = secrets.token_hex(24)  # at once: asking the kernel is the dear part
+        return f"00-{drawn[:32]}-{drawn[32:]}-00"
     return f"00-{found[1].decode()}-{secrets.token_hex(8)}-{found[3].decode()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +12,7 @@ from sharedjox_marketplace.accounts.errors import InvalidTokenError
 
 from sharedjox_api.auth.tokens import TokenClaims
 
+from .arguments import Arguments, arguments_of
 from .errors import UnsupportedMediaTypeProblem
 from .json_body import parse_json
 from .request_context import current_request
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from sharedjox_api.runtime import Runtime
 
 _CLAIMS: Final = "sharedjox.claims"
+ADMITTED: Final = "sharedjox.admitted"
+"""Set in the scope of a request that was let in already and takes FastAPI's way now."""
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -36,16 +40,38 @@ class PublicRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         """FastAPI's handler behind our checks."""
         inner = super().get_route_handler()
-        reads_body = self.body_field is not None
 
         async def handle(request: Request) -> Response:
-            await self.admit(request)
             exact = ExactRequest(request.scope, request.receive)
-            if reads_body and await exact.body():
-                _require_json(exact)
+            if ADMITTED not in request.scope:
+                await self._let_in(exact)
             return await inner(exact)
 
         return handle
+
+    @functools.cached_property
+    def _arguments(self) -> Arguments | None:
+        return arguments_of(self.dependant, self.body_field)
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether `answer` can serve it."""
+        return self._arguments is not None
+
+    async def answer(self, request: ExactRequest) -> Response | None:
+        """Check and serve a request without FastAPI; None when something in it does not validate.
+
+        Raises: DomainError, HTTPException.
+        """
+        await self._let_in(request)
+        arguments = self._arguments
+        values = await arguments.read(request) if arguments is not None else None
+        return await arguments.call(**values) if arguments is not None and values is not None else None
+
+    async def _let_in(self, request: ExactRequest) -> None:
+        await self.admit(request)
+        if self.body_field is not None and await request.body():
+            _require_json(request)
 
     async def admit(self, request: Request) -> None:
         """Raises: RateLimitedProblem when the address asks too often."""

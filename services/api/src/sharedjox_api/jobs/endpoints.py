@@ -12,7 +12,7 @@ from sharedjox_marketplace.context import Actor
 from sharedjox_marketplace.errors import NotAllowedError, StaleVersionError
 from sharedjox_marketplace.idempotency import IdempotencyKeyReusedError, StoredAnswer
 from sharedjox_marketplace.jobs.actions import ClaimJobAction, PostJobAction, UpdateJobStatusAction
-from sharedjox_marketplace.jobs.discovery import JobFilter, list_jobs
+from sharedjox_marketplace.jobs.discovery import JobFilter, list_jobs, newest_jobs
 from sharedjox_marketplace.jobs.errors import (
     BudgetRangeError,
     InvalidTransitionError,
@@ -21,8 +21,8 @@ from sharedjox_marketplace.jobs.errors import (
     JobNotFoundError,
     OfferOutsideBudgetError,
 )
-from sharedjox_marketplace.jobs.model import Job
-from sharedjox_marketplace.jobs.repository import JobRecord, find_job
+from sharedjox_marketplace.jobs.records import JobRecord, LockedJob
+from sharedjox_marketplace.jobs.repository import JOB_BY_ID, the_job
 from sharedjox_marketplace.jobs.rules import JobStatus
 from sharedjox_marketplace.wallet.errors import InsufficientFundsError
 
@@ -46,18 +46,18 @@ from .schemas import (
 
 router = APIRouter(prefix="/api/jobs", tags=["jobs"], route_class=AuthenticatedRoute)
 
-_Build = Callable[[Actor], Action[Job] | Action[JobRecord]]
+_Build = Callable[[Actor], Action[JobRecord] | Action[LockedJob]]
 
 
 async def _run(command: Command, build: _Build, status: int = 200) -> Response:
     """Run an action that answers with its job, shaped for whoever runs it."""
     asked_by: list[Actor] = []
 
-    def remember(actor: Actor) -> Action[Job | JobRecord]:
+    def remember(actor: Actor) -> Action[JobRecord] | Action[LockedJob]:
         asked_by[:] = [actor]
         return build(actor)
 
-    def present(job: Job | JobRecord) -> StoredAnswer:
+    def present(job: JobRecord) -> StoredAnswer:
         return stored(job_answer(job, asked_by[0]), status, etag=etag_of(job))
 
     return await command.run(remember, present)
@@ -121,8 +121,13 @@ async def discover(
         text=q,
     )
     before_id = decode_cursor(cursor)
-    async with query.open() as (connection, actor):
-        jobs = await list_jobs(connection, wanted, before_id=before_id, limit=limit)
+    reading = newest_jobs(wanted, before_id=before_id, limit=limit)
+    if reading is not None:
+        actor, rows = await query.read(reading[0], **reading[1])
+        jobs = [JobRecord(*row) for row in rows]
+    else:
+        async with query.open() as (connection, actor):
+            jobs = await list_jobs(connection, wanted, before_id=before_id, limit=limit)
     return page_response(jobs, limit, lambda job: job_answer(job, actor))
 
 
@@ -154,8 +159,8 @@ async def my_jobs(
 )
 async def show_job(query: QueryDep, job_id: JobId) -> Response:
     """One job; its `ETag` is its version."""
-    async with query.open() as (connection, actor):
-        job = await find_job(connection, job_id)
+    actor, rows = await query.read(JOB_BY_ID, job_id=job_id)
+    job = the_job(rows, job_id)
     return json_response(job_answer(job, actor), headers={"ETag": etag_of(job)})
 
 

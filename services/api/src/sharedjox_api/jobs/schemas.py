@@ -10,8 +10,7 @@ from pydantic import AliasChoices, Field, StringConstraints
 from sharedjox_contracts.codec import money_from_cents
 from sharedjox_marketplace.accounts.rules import Role
 from sharedjox_marketplace.context import Actor
-from sharedjox_marketplace.jobs.model import Job
-from sharedjox_marketplace.jobs.repository import JobRecord
+from sharedjox_marketplace.jobs.records import JobRecord
 from sharedjox_marketplace.jobs.rules import MAX_DURATION_MINUTES, match_score, party_of
 
 from sharedjox_api.http.answers import Answer, Id, Money
@@ -71,7 +70,7 @@ class JobAnswer(Answer, frozen=True):
     match_score: Annotated[int, msgspec.Meta(ge=50, le=100)] | msgspec.UnsetType = msgspec.UNSET
 
 
-def job_answer(job: Job | JobRecord, viewer: Actor) -> JobAnswer:
+def job_answer(job: JobRecord, viewer: Actor) -> JobAnswer:
     """Shape a job for one viewer."""
     status: Any = job.status
     party = party_of(viewer.id, client_id=job.client_id, claimed_by=job.claimed_by)
@@ -98,7 +97,7 @@ def job_answer(job: Job | JobRecord, viewer: Actor) -> JobAnswer:
     )
 
 
-def etag_of(job: Job | JobRecord) -> str:
+def etag_of(job: JobRecord) -> str:
     """The job's version as an entity tag."""
     return f'"{job.version}"'
 

@@ -15,7 +15,7 @@ from sharedjox_marketplace.notifications.actions import (
     UnsubscribePushAction,
 )
 from sharedjox_marketplace.notifications.push_rules import BadEndpointError, check_endpoint, public_vapid_key
-from sharedjox_marketplace.notifications.repository import list_notifications
+from sharedjox_marketplace.notifications.repository import NotificationRecord, newest_notifications
 
 from sharedjox_api.http.answers import decode_cursor, json_response, page_response, stored
 from sharedjox_api.http.commands import CommandDep, QueryDep
@@ -57,9 +57,9 @@ async def notifications(
 ) -> Response:
     """The user's notifications, newest first."""
     before_id = decode_cursor(cursor)
-    async with query.open() as (connection, actor):
-        found = await list_notifications(connection, actor.id, before_id=before_id, limit=limit, unread_only=unread)
-    return page_response(found, limit, notification_answer)
+    reading, values = newest_notifications(query.user_id, before_id=before_id, limit=limit, unread_only=unread)
+    _, rows = await query.read(reading, **values)
+    return page_response([NotificationRecord(*row) for row in rows], limit, notification_answer)
 
 
 @router.post(

@@ -21,7 +21,7 @@ from sharedjox_marketplace.wallet.errors import (
     TransactionNotFoundError,
     TransactionNotPendingError,
 )
-from sharedjox_marketplace.wallet.repository import TransactionFilter, find_wallet, list_transactions
+from sharedjox_marketplace.wallet.repository import BALANCES, TransactionFilter, list_transactions, the_wallet
 from sharedjox_marketplace.wallet.rules import TransactionStatus, TransactionType
 from sharedjox_marketplace.wallet.statement import wallet_statement
 
@@ -64,7 +64,6 @@ _DECIDED: Final = documented(
     NotAllowedError,
     TransactionNotFoundError,
     TransactionNotPendingError,
-    InsufficientFundsError,
     ValidationProblem,
     IdempotencyKeyReusedError,
     example=TRANSACTION_EXAMPLE,
@@ -74,9 +73,8 @@ _DECIDED: Final = documented(
 @router.get("", responses=documented(WalletAnswer, InvalidTokenError, example=WALLET_EXAMPLE))
 async def show_wallet(query: QueryDep) -> Response:
     """The user's money."""
-    async with query.open() as (connection, actor):
-        wallet = await find_wallet(connection, actor.id)
-    return json_response(wallet_answer(wallet))
+    actor, rows = await query.read(BALANCES, user_id=query.user_id)
+    return json_response(wallet_answer(the_wallet(rows, actor.id)))
 
 
 @router.get(
