@@ -41,7 +41,7 @@ from .presence.registry import PresenceRegistry
 from .presence.store import PresenceDirectory
 from .protocol import messages
 from .protocol.client_address import TrustedProxies
-from .protocol.close_codes import PusherError
+from .protocol.close_codes import PUSHER_CODES, PusherError
 from .protocol.handshake import UpgradeRequest, accept_response, check_protocol, origin_is_allowed
 from .protocol.quick import choose_readers
 from .reports import Reports
@@ -439,7 +439,8 @@ class Gateway:
         if isinstance(command, Unsubscribe):
             self._revoke(connection, command.channel)
         elif isinstance(command, Close):
-            connection.refuse(PusherError.UNAUTHORIZED, command.reason)
+            is_ours = command.code in PUSHER_CODES  # any other is none that clients would make sense of
+            connection.refuse_with(command.code if is_ours else PusherError.UNAUTHORIZED.code, command.reason)
 
     def _terminate(self, app_id: str, user_id: str) -> None:
         """Close whoever is signed in as this user, and with the app's leave whoever is present as this user."""

@@ -174,6 +174,18 @@ async def test_a_close_command_ends_that_connection_for_good(
     await stays.round_trip()
 
 
+@pytest.mark.parametrize(
+    ("code", "closed_with"), [(4200, 4200), (4100, 4100), (4009, 4009), (1000, 4009), (70_000, 4009)]
+)
+async def test_a_close_command_names_the_code(
+    gateways: list[GatewayNode], clients: Clients, publisher: Publisher, code: int, closed_with: int
+) -> None:
+    gone = await clients.open(gateways[0])
+    await publisher.command(Close(gone.socket_id, code, "as told"))
+    assert await gone.wait_closed() == closed_with
+    assert gone.of("pusher:error")[0].data == {"code": closed_with, "message": "as told"}
+
+
 async def whispering(clients: Clients, gateways: list[GatewayNode], channel: str) -> tuple[PusherClient, PusherClient]:
     here, there = await clients.open(gateways[0]), await clients.open(gateways[1])
     for client in (here, there):

@@ -11,6 +11,7 @@ import itertools
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Final
+from weakref import WeakSet
 
 from msgspec import Struct
 from sharedjox_contracts.publication import publish_keys
@@ -61,7 +62,7 @@ class _Call:
 class DurablePublisher:
     """Runs the publish script. All events of one `publish` are published or none is; those of a channel in order."""
 
-    __slots__ = ("_epochs", "_eval", "_evalsha", "_limits_for", "_pending", "_stem", "_stems")
+    __slots__ = ("_epochs", "_eval", "_evalsha", "_limits_for", "_pending", "_stem", "_stems", "_taught")
 
     def __init__(self, limits_for: LimitsFor, script: str = PUBLISH_MANY_SCRIPT) -> None:
         self._limits_for = limits_for
@@ -73,6 +74,8 @@ class DurablePublisher:
         self._epochs = itertools.count(1)
         self._stems: dict[tuple[str, str, int], _Stem] = {}
         self._pending: dict[tuple[str, str], _Call] = {}
+        self._taught: WeakSet[RespConnection] = WeakSet()
+        """Connections on which the script's text was sent."""
 
     def publish(
         self,
@@ -111,8 +114,17 @@ class DurablePublisher:
             self._send(call)
 
     def _send(self, call: _Call) -> None:
-        """Send one call. A Redis that forgot its scripts (restart, failover) gets the text."""
+        """Send one call.
+
+        The first on a connection carries the script's text: by its hash alone, calls behind it could overtake it, as
+        those for which Redis did not know the script are sent again. One that forgets it later (SCRIPT FLUSH) gets it
+        anew.
+        """
         arguments = self._arguments(call)
+        script = self._evalsha
+        if call.connection not in self._taught:
+            self._taught.add(call.connection)
+            script = self._eval
 
         def answered(reply: Reply) -> None:
             if not isinstance(reply, Exception):
@@ -125,7 +137,7 @@ class DurablePublisher:
         def finally_answered(reply: Reply) -> None:
             call.ended(reply if isinstance(reply, Exception) else None)
 
-        call.connection.send_packed(answered, _command(self._evalsha, call, arguments))
+        call.connection.send_packed(answered, _command(script, call, arguments))
 
     def _arguments(self, call: _Call) -> bytes:
         """The command behind the script, as it goes over the wire: hiredis takes five times as long to pack it."""

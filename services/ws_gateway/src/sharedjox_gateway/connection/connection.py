@@ -254,10 +254,13 @@ class Connection(asyncio.Protocol):
 
     def refuse(self, error: PusherError, text: str | None = None) -> None:
         """Send `pusher:error` and the close frame with the same code: right for protocols 5 to 7."""
+        self.refuse_with(error.code, text or error.text)
+
+    def refuse_with(self, code: int, reason: str) -> None:
+        """`refuse` with a code from 4000 to 4999 that somebody else chose."""
         if not self.is_closing:
-            reason = text or error.text
-            self._end(error.code)
-            self.transport.write(messages.error_frame(error.code, reason) + encode_close(error.code, reason))
+            self._end(code)
+            self.transport.write(messages.error_frame(code, reason) + encode_close(code, reason))
             self.owner.closing(self)
 
     def close(self, code: int, reason: str = "") -> None:

@@ -7,6 +7,10 @@ Source: Pusher Channels protocol 7, "Error codes"; the client column was run aga
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
+
+PUSHER_CODES: Final = range(4000, 5000)
+"""What the protocol may close with."""
 
 
 class PusherError(Enum):
