@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Final
 
 from sharedjox_contracts.channels import channel_kind
@@ -69,7 +69,7 @@ class Gateway:
         self.tracing = start_tracing("sharedjox-gateway", settings.otel_exporter_otlp_endpoint)
         observer = TracedDeliveries(self.stats, self.tracing) if self.tracing.is_recording else self.stats
         self.hub: Hub[Connection] = Hub(
-            self._soon,
+            loop.call_soon,
             observer,
             send=choose_send(use_native=settings.gateway_native),
             send_each=choose_send_each(use_native=settings.gateway_native),
@@ -291,9 +291,6 @@ class Gateway:
             "channels": self.hub.channel_count,
             "draining": int(self.is_draining),
         }
-
-    def _soon(self, run: Callable[[], None]) -> None:
-        self.redis.soon(run)
 
     # --- EntryOwner -------------------------------------------------------------------------------------------------
 

@@ -115,13 +115,6 @@ class RedisBroker:
         """The connection for commands, or None while Redis is away."""
         return self._commander
 
-    def soon(self, run: Callable[[], None]) -> None:
-        """Run this behind what has just arrived on open channels, or on the loop's next turn."""
-        if self._subscriber is not None:
-            self._subscriber.soon(run)
-        else:
-            asyncio.get_running_loop().call_soon(run)
-
     def commander_of(self, _app_id: str, _channel: str) -> RespConnection | None:
         """The connection for commands about a channel's keys, or None while the server that has them is away."""
         return self._commander

@@ -34,8 +34,6 @@ class RespConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._is_listening = False
-        self._is_reading = False
-        self._behind: list[Callable[[], None]] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: the connection stands."""
@@ -45,19 +43,11 @@ class RespConnection(asyncio.Protocol):
         """asyncio: replies or pub/sub messages arrived; hand all that are complete on."""
         self._reader.feed(data)
         gets, handlers, on_push = self._reader.gets, self._handlers, self._on_push
-        self._is_reading = True
-        try:
-            while (reply := gets()) is not False:
-                if handlers:
-                    handlers.popleft()(reply)
-                else:
-                    on_push(reply)
-        finally:
-            self._is_reading = False
-            if self._behind:
-                behind, self._behind = self._behind, []
-                for run in behind:
-                    run()
+        while (reply := gets()) is not False:
+            if handlers:
+                handlers.popleft()(reply)
+            else:
+                on_push(reply)
 
     def connection_lost(self, error: Exception | None) -> None:
         """asyncio: the connection is gone; every command in flight gets an error reply."""
@@ -71,16 +61,6 @@ class RespConnection(asyncio.Protocol):
     def listen(self) -> None:
         """From now on every reply goes to `on_push`: the connection is used for subscriptions only."""
         self._is_listening = True
-
-    def soon(self, run: Callable[[], None]) -> None:
-        """Run this behind the replies that one read brought, while these are handed on; else on the loop's next turn.
-
-        A turn of the loop less for each read, where a read often brings a single event.
-        """
-        if self._is_reading:
-            self._behind.append(run)
-        else:
-            self._loop.call_soon(run)
 
     def send(self, handler: ReplyHandler | None, *command: bytes | str | int) -> None:
         """Queue a command for this loop turn's write. `handler` gets the reply, which may be an exception object.
