@@ -16,9 +16,9 @@ from sharedjox_contracts.redis_layout import last_key
 
 from .broker.resp import Reply, RespConnection
 from .hub.channel import Channel
+from .join import Frames, Join, Moment, Preparation
 from .protocol import messages
 from .protocol.websocket import encode_frame
-from .subscriptions import Frames, Join, Moment, Preparation
 
 RETRY_SECONDS: Final = 0.5
 MissListener = Callable[[str, str], None]
@@ -35,7 +35,7 @@ _DATA: Final = msgspec.json.Decoder(_Data)
 
 
 class CachedEvents:
-    """The last events of cache channels. Implements `subscriptions.Preparation`.
+    """The last events of cache channels. Implements `join.Preparation`.
 
     `commander_of` names the connection to the server of a channel, or None while that is away.
     """
@@ -47,7 +47,7 @@ class CachedEvents:
         """Told when a subscriber found no cached event."""
 
     def prepare(self, join: Join, ready: Callable[[dict[str, Any], Frames], None]) -> None:
-        """See `subscriptions.Preparation`. While Redis is away the join waits."""
+        """See `join.Preparation`. While Redis is away the join waits."""
         channel = join.channel
         asked_at = channel.offset
 
@@ -110,7 +110,7 @@ class InTurn:
         self._second = second
 
     def prepare(self, join: Join, ready: Callable[[dict[str, Any], Frames], None]) -> None:
-        """See `subscriptions.Preparation`."""
+        """See `join.Preparation`."""
 
         def first_ready(data: dict[str, Any], frames: Frames) -> None:
             self._second.prepare(join, lambda more, others: ready({**data, **more}, _joined(others, frames)))

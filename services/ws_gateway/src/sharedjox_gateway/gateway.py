@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Final
 
 from sharedjox_contracts.channels import channel_kind
-from sharedjox_contracts.control import Close, Command, Drain, TerminateUser, Unsubscribe, UserState
+from sharedjox_contracts.control import Command
 from sharedjox_contracts.count_layout import CONNECTIONS_FIELD
 from sharedjox_kit.logs import get_logger
 from sharedjox_kit.redis_address import parse_cluster_url, parse_redis_url
@@ -20,13 +20,16 @@ from .broker.redis import RedisBroker
 from .cache import CachedEvents, InTurn
 from .callers import Callers
 from .collector import Collector
+from .commands import Commands
 from .connection.connection import Connection
 from .connection.entry import Entry
 from .connection.sending import choose_send, choose_send_each
 from .connection.socket_ids import SocketIds
 from .control import ControlFeed
 from .counts import Counts
+from .feed import ChannelFeed
 from .figures import Figures
+from .gauges import state
 from .grants import GrantWatch
 from .handler import MessageHandler
 from .heartbeat import TICK_SECONDS, Heartbeat
@@ -36,18 +39,19 @@ from .http.connections import ApiConnections
 from .http.publishing import EventPublishing
 from .hub.channel import Channel
 from .hub.hub import Hub
+from .join import Preparation
 from .leases import NodeLease
 from .presence.registry import PresenceRegistry
 from .presence.store import PresenceDirectory
 from .protocol import messages
 from .protocol.client_address import TrustedProxies
-from .protocol.close_codes import PUSHER_CODES, PusherError
+from .protocol.close_codes import PusherError
 from .protocol.handshake import UpgradeRequest, accept_response, check_protocol, origin_is_allowed
 from .protocol.quick import choose_readers
 from .reports import Reports
 from .settings import GatewaySettings
 from .stats import Stats
-from .subscriptions import REVOKED, Preparation, Subscriptions
+from .subscriptions import Subscriptions
 from .traced import TracedDeliveries
 from .users.registry import UserRegistry
 from .webhooks import WebhookQueue
@@ -61,41 +65,77 @@ class Gateway:
     """Owns connections (`ConnectionOwner`, `EntryOwner`) and everything they need. Made inside a running loop."""
 
     def __init__(self, settings: GatewaySettings) -> None:
-        loop = asyncio.get_running_loop()
+        self._now = asyncio.get_running_loop().time
         self.settings = settings
         self.stats = Stats()
-        self.apps = Apps(settings.load_apps())
-        self._apps_file = AppsFile(settings.apps_file, settings.load_apps, self._replace_apps)
         self.tracing = start_tracing("sharedjox-gateway", settings.otel_exporter_otlp_endpoint)
-        observer = TracedDeliveries(self.stats, self.tracing) if self.tracing.is_recording else self.stats
-        self.hub: Hub[Connection] = Hub(
-            loop.call_soon,
-            observer,
-            send=choose_send(use_native=settings.gateway_native),
-            send_each=choose_send_each(use_native=settings.gateway_native),
-        )
-        self.subscriptions = Subscriptions(self.hub, self.stats, self._joined)
-        self.subscriptions.on_command = self._command
+        self.apps = Apps(settings.load_apps())
+        self.apps_file = AppsFile(settings.apps_file, settings.load_apps, self._replace_apps)
+        self.hub: Hub[Connection] = self._make_hub()
+        self.feed = ChannelFeed(self.hub, self.stats, self._command)
         self.redis = RedisBroker(
             parse_redis_url(settings.redis_url),
-            self.subscriptions,
+            self.feed,
             settings.history(),
             self.apps.ids,
             probe_seconds=settings.redis_probe_seconds,
         )
-        self.cluster = self._channels_cluster()
+        self.cluster = self._make_cluster()
         self.broker: RedisBroker | ClusterBroker = self.cluster or self.redis
-        self.subscriptions.attach(self.broker)
+        self.feed.attach(self.broker)
         self.lease = NodeLease(
             self.redis, heartbeat_seconds=settings.lease_heartbeat_seconds, lease_seconds=settings.lease_seconds
         )
+        self._add_subscribing()
+        self._add_connections()
+        self._add_http()
+        self.is_draining = False
+        self.told_to_drain = asyncio.Event()
+        """This process is to drain and end, as a signal would make it: an operator wants it, or a part of it failed."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._collector = Collector(self._now())
+
+    def _make_hub(self) -> Hub[Connection]:
+        use_native = self.settings.gateway_native
+        return Hub(
+            asyncio.get_running_loop().call_soon,
+            TracedDeliveries(self.stats, self.tracing) if self.tracing.is_recording else self.stats,
+            send=choose_send(use_native=use_native),
+            send_each=choose_send_each(use_native=use_native),
+        )
+
+    def _make_cluster(self) -> ClusterBroker | None:
+        """The Cluster on which channels live, where REDIS_CHANNELS_URL names one."""
+        settings = self.settings
+        if not settings.redis_channels_url:
+            return None
+        return ClusterBroker(
+            parse_cluster_url(settings.redis_channels_url),
+            self.redis,
+            self.feed,
+            settings.history(),
+            self._announces,
+            probe_seconds=settings.redis_probe_seconds,
+        )
+
+    def _announces(self, app_id: str, channel: str) -> bool:
+        """Whether scripts on the main Redis announce something to a channel's members: its roster or its count."""
+        app = self.apps.by_id(app_id)
+        return channel_kind(channel).is_presence or (app is not None and app.subscription_counts)
+
+    def _add_subscribing(self) -> None:
+        """What stands between a message of a client and the channels: rights, members, users, cached events."""
+        self.subscriptions = Subscriptions(self.hub, self.stats, self.broker, self.feed, self._joined)
         self.webhooks = WebhookQueue(self.redis, self.apps)
         self.presence = PresenceRegistry(self.hub, self.redis, self.lease, self.apps, self.subscriptions.refuse)
-        self.subscriptions.presence = self.presence
+        self.feed.presence = self.subscriptions.presence = self.presence
         self.users = UserRegistry(self.hub, self.redis, self.lease, self.apps, self.subscriptions)
         self.control = ControlFeed(self.redis, self._command, self._doubt)
         self.control.follow(self.apps.ids)
-        self.grants = GrantWatch(self.redis, self.hub.connections, self._send_away, loop.time)
+        self.grants = GrantWatch(self.redis, self.hub.connections, self._send_away, self._now)
+        self.commands = Commands(
+            self.hub, self.apps, self.subscriptions, self.presence, self.users, self.grants, self._told_to_drain
+        )
         self.handler = MessageHandler(
             self.hub,
             self.apps,
@@ -107,25 +147,36 @@ class Gateway:
             self.webhooks,
             self.grants.admit,
         )
+        self.cached = CachedEvents(self.broker.commander_of)
+        self.cached.on_miss.append(self.webhooks.cache_miss)
+        self._presence_and_cache = InTurn(self.cached, self.presence)
+        self.subscriptions.preparation = self._preparation
+
+    def _add_connections(self) -> None:
+        """What connections are made of, counted by and timed with."""
+        settings = self.settings
         self.heartbeat = Heartbeat(
             self.hub.connections,
             ping_interval_seconds=settings.ping_interval_seconds,
             handshake_timeout_seconds=settings.handshake_timeout_seconds,
             close_timeout_seconds=settings.close_timeout_seconds,
             lifetime_seconds=settings.connection_lifetime_seconds,
-            now=loop.time,
+            now=self._now,
         )
         self.callers = Callers(TrustedProxies(settings.trusted_proxies), limit=settings.max_connections_per_address)
         self.xhr = XhrSessions(lambda: self.redis.commander)
-        self.figures = Figures(self.stats, lambda: len(self.hub.connections), lambda: self.redis.commander, loop.time)
-        self.reports = Reports(self.redis, settings, lambda: self.apps.listed, self._state)
         self._app_connections: dict[str, int] = {}
         self.counts = Counts(self.hub, self.apps, self.redis, self.lease, self._app_connections)
         self.subscriptions.on_members = self.counts.mark
-        self.cached = CachedEvents(self.broker.commander_of)
-        self.cached.on_miss.append(self.webhooks.cache_miss)
-        self._presence_and_cache = InTurn(self.cached, self.presence)
-        self.subscriptions.preparation = self._preparation
+        self.read_upgrade, self.read_text = choose_readers(use_native=settings.gateway_native)
+        self.max_message_bytes = settings.max_message_bytes
+        self.max_buffer_bytes = settings.max_buffer_bytes
+        self.connection_limit = settings.connection_limit
+        self._socket_ids = SocketIds()
+
+    def _add_http(self) -> None:
+        """The HTTP API, and what operators see of this process."""
+        settings = self.settings
         directory = ChannelDirectory(self.counts, self.cached, PresenceDirectory(self.redis))
         publishing = EventPublishing(self.broker, directory, self.stats, settings.cache_seconds * 1000)
         self.api = HttpApi(self.apps, self.redis, publishing, directory, self.stats)
@@ -133,38 +184,10 @@ class Gateway:
             self.api,
             request_timeout_seconds=settings.request_timeout_seconds,
             keep_alive_seconds=settings.keep_alive_seconds,
-            now=loop.time,
+            now=self._now,
         )
-        self.read_upgrade, self.read_text = choose_readers(use_native=settings.gateway_native)
-        self.max_message_bytes = settings.max_message_bytes
-        self.max_buffer_bytes = settings.max_buffer_bytes
-        self.is_draining = False
-        self.told_to_drain = asyncio.Event()
-        """This process is to drain and end, as a signal would make it: an operator wants it, or a part of it failed."""
-        self._connection_limit = settings.connection_limit
-        self._socket_ids = SocketIds()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._now = loop.time
-        self._collector = Collector(self._now())
-
-    def _channels_cluster(self) -> ClusterBroker | None:
-        """The Cluster on which channels live, where REDIS_CHANNELS_URL names one."""
-        settings = self.settings
-        if not settings.redis_channels_url:
-            return None
-        return ClusterBroker(
-            parse_cluster_url(settings.redis_channels_url),
-            self.redis,
-            self.subscriptions,
-            settings.history(),
-            self._announces,
-            probe_seconds=settings.redis_probe_seconds,
-        )
-
-    def _announces(self, app_id: str, channel: str) -> bool:
-        """Whether scripts on the main Redis announce something to a channel's members: its roster or its count."""
-        app = self.apps.by_id(app_id)
-        return channel_kind(channel).is_presence or (app is not None and app.subscription_counts)
+        self.figures = Figures(self.stats, lambda: len(self.hub.connections), lambda: self.redis.commander, self._now)
+        self.reports = Reports(self.redis, settings, lambda: self.apps.listed, lambda: state(self))
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -223,7 +246,7 @@ class Gateway:
             self.figures.tick()
             self.reports.tick()
             self.grants.tick()
-            self._apps_file.tick()
+            self.apps_file.tick()
             ticks += 1
             if ticks % SWEEP_TICKS == 0:
                 self.subscriptions.sweep()
@@ -256,41 +279,6 @@ class Gateway:
     def is_ready(self) -> bool:
         """Whether this process should get new connections."""
         return not self.is_draining and self.broker.is_usable
-
-    def present(self) -> dict[str, float]:
-        """Gauges for `metrics`."""
-        return {
-            "connections": len(self.hub.connections),
-            "connection_limit": self._connection_limit,
-            "buffer_bytes": sum(
-                connection.transport.get_write_buffer_size() for connection in self.hub.connections.values()
-            ),
-            "subscriptions": self.stats.subscriptions,
-            "channels": self.hub.channel_count,
-            "presence_channels": len(self.presence),
-            "signed_in_users": self.users.count,
-            "nodes_swept": self.lease.swept,
-            "api_connections": len(self.api_connections.open),
-            "handshakes": len(self.heartbeat.entries),
-            "xhr_sessions": len(self.xhr),
-            "redis_connected": float(self.broker.is_connected),
-            "channel_servers": self.cluster.nodes if self.cluster is not None else 1,
-            "channel_servers_connected": (
-                self.cluster.nodes_connected if self.cluster is not None else int(self.redis.is_connected)
-            ),
-            "draining": float(self.is_draining),
-            "apps_file_refused": float(self._apps_file.is_refused),
-        }
-
-    def _state(self) -> dict[str, int]:
-        """What operators see of this process at a glance."""
-        return {
-            "connections": len(self.hub.connections),
-            "connection_limit": self._connection_limit,
-            "subscriptions": self.stats.subscriptions,
-            "channels": self.hub.channel_count,
-            "draining": int(self.is_draining),
-        }
 
     # --- EntryOwner -------------------------------------------------------------------------------------------------
 
@@ -351,7 +339,7 @@ class Gateway:
             return PusherError.ORIGIN_NOT_ALLOWED
         if self.is_draining:
             return PusherError.RECONNECT
-        if len(self.hub.connections) >= self._connection_limit or self.callers.is_full(address):
+        if len(self.hub.connections) >= self.connection_limit or self.callers.is_full(address):
             return PusherError.OVER_CAPACITY
         quota = app.limits.max_connections
         if quota and self._app_connections.get(app.id, 0) >= quota:
@@ -420,43 +408,11 @@ class Gateway:
         self.handler.joined(connection, channel)
 
     def _command(self, app_id: str, command: Command) -> None:
-        if isinstance(command, TerminateUser):
-            self._terminate(app_id, command.user_id)
-            return
-        if isinstance(command, UserState):
-            self.users.state_changed(app_id, command)
-            return
-        if isinstance(command, Drain):
-            if command.process == self.reports.id:
-                self.told_to_drain.set()
-            return
-        connection = self.hub.connections.get(command.socket_id)
-        if connection is None or connection.app.id != app_id:
-            return
-        if isinstance(command, Unsubscribe):
-            self._revoke(connection, command.channel)
-        elif isinstance(command, Close):
-            is_ours = command.code in PUSHER_CODES  # any other is none that clients would make sense of
-            connection.refuse_with(command.code if is_ours else PusherError.UNAUTHORIZED.code, command.reason)
+        self.commands.apply(app_id, command)
 
-    def _terminate(self, app_id: str, user_id: str) -> None:
-        """Close whoever is signed in as this user, and with the app's leave whoever is present as this user."""
-        connections = self.users.connections_of(app_id, user_id)
-        app = self.apps.by_id(app_id)
-        if app is not None and app.terminate_by_presence_user:
-            connections |= self.presence.connections_of(app_id, user_id)
-        for connection in connections:
-            connection.refuse(PusherError.UNAUTHORIZED, "Your connection was terminated")
-
-    def _revoke(self, connection: Connection, name: str) -> None:
-        """Take a channel away for good and say so in the form that reaches Echo's `.error()`."""
-        if connection.denied is None:
-            connection.denied = set()
-        connection.denied.add(name)
-        self.grants.mark(connection)
-        channel = self.hub.channel(connection.app.id, name)
-        if channel is not None and self.subscriptions.leave(connection, channel):
-            connection.offer(messages.subscription_error(name, "AuthError", REVOKED, 403))
+    def _told_to_drain(self, process: str) -> None:
+        if process == self.reports.id:
+            self.told_to_drain.set()
 
 
 _NO_APP: Final = App(id="0", key="none", secret="-", enabled=False)  # noqa: S106 - stands for no app at all

@@ -7,26 +7,23 @@ the connection once, and everything before is covered by the position in the ack
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from msgspec import Struct
 from msgspec.structs import replace
-from sharedjox_contracts.control import Command
-from sharedjox_contracts.publication import NOT_DURABLE, Publication
 
-from .broker.base import NOWHERE, Broker, HistoryPage, Place
+from .broker.base import Broker
 from .confirmation import Confirmations
 from .connection.connection import Connection
 from .errors import SubscribeRefusedError
-from .history import HistoryReader, Replay
-from .hub.channel import Channel, Delivery
+from .feed import ChannelFeed
+from .history import Replay
+from .hub.channel import Channel
 from .hub.hub import Hub
+from .join import Frames, Join, Moment, Preparation, RosterKeeper
 from .presence.member import PresenceMember
 from .protocol import messages
 from .protocol.messages import Position
-from .protocol.websocket import encode_frame
 from .stats import Stats
 
 REVOKED: Final = "Access to this channel was revoked"
@@ -34,97 +31,30 @@ LINGER_SWEEPS: Final = 2
 """A channel without members is closed after it was found empty by this many sweeps: quick returns cost nothing."""
 
 
-class Join(Struct, frozen=True, eq=False):
-    """A subscribe whose signature was checked."""
-
-    connection: Connection
-    channel: Channel
-    recover: Position | None = None
-    client_id: str | None = None
-    """Names the browser tab of a stock client, whose position the gateway remembers."""
-    member: PresenceMember | None = None
-    """As whom the connection joins; always there on presence channels."""
-    welcome: Callable[[], bytes] | None = None
-    """Makes the frames that answer instead of an acknowledgement."""
-
-
-class Moment(Struct, frozen=True):
-    """A join at the moment of its acknowledgement: the channel stands at `epoch`, `offset` and `replay` leads there.
-
-    `is_first` is False when the connection was a member already and is only acknowledged again.
-    """
-
-    replay: Replay
-    epoch: str
-    offset: int
-    is_first: bool
-
-
-Frames = bytes | Callable[[Moment], bytes]
-"""Frames to send behind an acknowledgement: known beforehand, or made at its moment."""
-
-
-class Preparation(Protocol):
-    """What a kind of channel adds to a join: presence rosters, cached events."""
-
-    def prepare(self, join: Join, ready: Callable[[dict[str, Any], Frames], None]) -> None:
-        """Call `ready` once, now or later, with members for the acknowledgement's data and frames to send after it."""
-        ...
-
-
-class RosterKeeper(Protocol):
-    """Who is on the presence channels. Hears everything about those channels and only those."""
-
-    def acknowledgement(self, channel: Channel) -> dict[str, Any]:
-        """Members for the data of an acknowledgement that is sent now."""
-        ...
-
-    def published(self, channel: Channel, publication: Publication) -> None:
-        """A change of the members was announced."""
-        ...
-
-    def reopened(self, channel: Channel) -> None:
-        """The broker listens again after an outage."""
-        ...
-
-    def left(self, connection: Connection, channel: Channel) -> None:
-        """A connection left, or gave up joining."""
-        ...
-
-    def closed(self, channel: Channel) -> None:
-        """The broker listens no more."""
-        ...
-
-    def is_awaited(self, channel: Channel) -> bool:
-        """Whether somebody is on the channel or waits to be let in."""
-        ...
-
-
 class Subscriptions:
-    """Keeps the hub's channels in step with the broker. Implements `broker.base.BrokerListener`."""
+    """Who is on which channel of the hub, and who is about to be."""
 
-    def __init__(self, hub: Hub[Connection], stats: Stats, joined: Callable[[Connection, str], None]) -> None:
+    def __init__(
+        self,
+        hub: Hub[Connection],
+        stats: Stats,
+        broker: Broker,
+        feed: ChannelFeed,
+        joined: Callable[[Connection, str], None],
+    ) -> None:
         self._hub = hub
         self._stats = stats
+        self._broker = broker
+        self._feed = feed
         self._joined = joined
-        self._broker: Broker
-        self._history: HistoryReader
-        self._confirmations: Confirmations
+        self.confirmations = Confirmations(broker)
         self._waiting: dict[Channel, list[Join]] = {}
         self._empty: dict[Channel, int] = {}
-        self._ahead: dict[Channel, list[Join]] = {}
-        self.on_command: Callable[[str, Command], None] = lambda _app_id, _command: None
         self.preparation: Callable[[Channel], Preparation | None] = lambda _channel: None
-        self.on_left: Callable[[Connection, Channel], None] = lambda _connection, _channel: None
         self.presence: RosterKeeper | None = None
         self.on_members: Callable[[str, str], None] = lambda _app_id, _channel: None
         """Told (app id, channel) whenever the number of members here changes."""
-
-    def attach(self, broker: Broker) -> None:
-        """Name the broker; once, before anything else."""
-        self._broker = broker
-        self._history = HistoryReader(broker)
-        self._confirmations = self.confirmations = Confirmations(broker)
+        feed.on_open = self._go_on
 
     # --- joining ----------------------------------------------------------------------------------------------------
 
@@ -186,7 +116,7 @@ class Subscriptions:
             self._enter(join)
             return
         self._begin(connection, name)
-        self._confirmations.recall(
+        self.confirmations.recall(
             connection.app.id, name, join.client_id, lambda place: self._enter(replace(join, recover=place))
         )
 
@@ -207,6 +137,12 @@ class Subscriptions:
         else:
             waiting.append(join)
 
+    def _go_on(self, channel: Channel) -> None:
+        """The channel is open now: let them in who waited for that."""
+        for join in self._waiting.pop(channel, ()):
+            self._recover(join)
+        self._leave_if_empty(channel)
+
     @staticmethod
     def _begin(connection: Connection, name: str) -> None:
         """The answer takes a while: what comes behind this subscribe waits for it."""
@@ -224,14 +160,21 @@ class Subscriptions:
             self._prepare(join, Replay(here, here, False))
         elif recover.offset < channel.offset:
             self._begin(join.connection, join.channel.name)
-            self._history.replay(channel, recover, lambda replay: self._prepare(join, replay))
+            self._feed.history.replay(channel, recover, lambda replay: self._prepare(join, replay))
         elif recover.offset == channel.offset:
             self._prepare(join, Replay(here, here, True))
         else:
             # Another node was quicker with events that are still on their way here: take them from history first.
             self._begin(join.connection, join.channel.name)
-            self._ahead.setdefault(channel, []).append(join)
-            self._catch_up(channel)
+            self._feed.catch_up(channel, lambda: self._recover_once_more(join, recover))
+
+    def _recover_once_more(self, join: Join, recover: Position) -> None:
+        """The channel has all there is: a position that is still ahead is one that nobody can have reached."""
+        if recover.offset > join.channel.offset:
+            here = Position(join.channel.epoch, join.channel.offset)
+            self._prepare(join, Replay(here, here, False))
+        else:
+            self._recover(join)
 
     def _prepare(self, join: Join, replay: Replay) -> None:
         if join.connection.is_closing:
@@ -294,7 +237,7 @@ class Subscriptions:
             frames = frames(Moment(replay, channel.epoch, channel.offset, is_first))
         connection.offer_replay(answer + frames, replay.data)
         if join.client_id is not None:
-            self._confirmations.track(connection, channel, join.client_id, position)
+            self.confirmations.track(connection, channel, join.client_id, position)
 
     def _answer(self, channel: Channel, position: Position, replay: Replay, data: dict[str, Any]) -> bytes:
         if replay.recovered is None and not data and not channel.kind.is_presence:
@@ -316,13 +259,13 @@ class Subscriptions:
         if not channel.discard(connection):
             return False
         connection.channels.remove(channel)
-        self._confirmations.left(connection, channel)
+        self.confirmations.left(connection, channel)
         self._left(connection, channel)
         return True
 
     def leave_all(self, connection: Connection) -> None:
         """Take an ending connection off everything."""
-        self._confirmations.ended(connection)
+        self.confirmations.ended(connection)
         channels, connection.channels = connection.channels, []
         for channel in channels:
             if channel.discard(connection):
@@ -335,7 +278,6 @@ class Subscriptions:
     def _left(self, connection: Connection, channel: Channel) -> None:
         self._stats.subscriptions -= 1
         self.on_members(channel.app_id, channel.name)
-        self.on_left(connection, channel)
         self._gone(connection, channel)
 
     def _gone(self, connection: Connection, channel: Channel) -> None:
@@ -354,7 +296,7 @@ class Subscriptions:
 
     def sweep(self) -> None:
         """Close channels that stayed empty, give up what is kept of histories. Called every few seconds."""
-        self._history.forget()
+        self._feed.history.forget()
         for channel, seen in list(self._empty.items()):
             if self._is_in_use(channel):
                 del self._empty[channel]
@@ -366,134 +308,3 @@ class Subscriptions:
                 self._broker.close(channel.app_id, channel.name)
                 if self.presence is not None and channel.kind.is_presence:
                     self.presence.closed(channel)
-
-    # --- what the broker says ---------------------------------------------------------------------------------------
-
-    def place(self, app_id: str, channel: str) -> Place:
-        """See `BrokerListener.place`."""
-        found = self._hub.channel(app_id, channel)
-        return Place(found.epoch, found.offset, found.newest_id) if found is not None and found.is_open else NOWHERE
-
-    def opened(self, app_id: str, channel: str, place: Place, *, reaches: bool) -> None:
-        """See `BrokerListener.opened`: the first time joins go on; later times what was missed is fetched."""
-        found = self._hub.channel(app_id, channel)
-        if found is None:
-            return
-        if not found.is_open:
-            found.is_open = True
-            found.advance(place.epoch, place.offset, place.event_id)
-            self._release(found)
-            for join in self._waiting.pop(found, ()):
-                self._recover(join)
-            self._leave_if_empty(found)
-            return
-        if self.presence is not None and found.kind.is_presence:
-            self.presence.reopened(found)
-        if not reaches:
-            self._declare_lost(found, place if place.offset >= found.offset else self.place(app_id, channel))
-        if (place.epoch, place.offset) == (found.epoch, found.offset) and found not in self._ahead:
-            self._release(found)
-        else:
-            self._catch_up(found)
-        self._history.reopened(found)
-
-    def published(self, app_id: str, channel: str, publication: Publication) -> None:
-        """See `BrokerListener.published`."""
-        found = self._hub.channel(app_id, channel)
-        if found is None:
-            return
-        offset = publication.offset
-        if found.held is not None:
-            found.held.append(publication)
-        elif offset == NOT_DURABLE:
-            self._deliver(found, publication)
-        elif offset == found.offset + 1 and publication.epoch == found.epoch:  # the next one
-            found.offset = offset
-            found.newest_id = publication.header.event_id
-            self._deliver(found, publication)
-        elif offset > found.offset or publication.epoch != found.epoch:  # a gap, or a history begun anew; else a repeat
-            found.held = [publication]
-            self._catch_up(found)
-
-    def commanded(self, app_id: str, command: Command) -> None:
-        """See `BrokerListener.commanded`."""
-        self.on_command(app_id, command)
-
-    def _deliver(self, channel: Channel, publication: Publication) -> None:
-        header = publication.header
-        self._stats.events_received += 1
-        if header.presence:
-            if self.presence is not None:
-                self.presence.published(channel, publication)
-            return
-        frame = encode_frame(publication.frame)
-        delivery = Delivery(
-            frame,
-            header.event,
-            header.except_socket_id,
-            header.committed_at_us,
-            publication.offset,
-            header.traceparent,
-            time.time_ns() if header.traceparent else 0,
-        )
-        if publication.offset and channel.kind.is_cache:
-            channel.newest = delivery
-        self._hub.deliver(channel, delivery)
-
-    def _release(self, channel: Channel) -> None:
-        held, channel.held = channel.held, None
-        for publication in held or ():
-            self.published(channel.app_id, channel.name, publication)
-
-    def _catch_up(self, channel: Channel) -> None:
-        """Fetch what lies between the channel's position and what comes in, and deliver it first."""
-        if channel.held is None:
-            channel.held = []
-        self._read_on(channel, channel.offset)
-
-    def _read_on(self, channel: Channel, after: int) -> None:
-        here = Position(channel.epoch, channel.offset)
-        self._broker.read_history(
-            channel.app_id, channel.name, after, lambda page: self._caught_up(channel, here, after, page)
-        )
-
-    def _caught_up(self, channel: Channel, here: Position, after: int, page: HistoryPage | None) -> None:
-        if page is None or here != Position(channel.epoch, channel.offset):
-            return  # the broker is away, and `opened` will come again; or another catch-up was quicker
-        if page.epoch != channel.epoch and after > 0:
-            self._read_on(channel, 0)  # a history begun anew: all of it is news
-            return
-        if page.epoch == channel.epoch and page.offset < channel.offset:
-            return  # Redis lost what it had confirmed; `opened` is about to come, in another epoch
-        first = page.publications[0].offset if page.publications else page.offset + 1
-        if page.epoch != channel.epoch or first != after + 1:
-            self._declare_lost(channel, _resumed_at(page, first))
-        for publication in page.publications:
-            if publication.offset == channel.offset + 1:
-                channel.offset = publication.offset
-                channel.newest_id = publication.header.event_id
-                self._deliver(channel, publication)
-        self._release(channel)
-        for join in self._ahead.pop(channel, ()):
-            if join.recover is not None and join.recover.offset > channel.offset:
-                here = Position(channel.epoch, channel.offset)
-                self._prepare(join, Replay(here, here, False))  # a position that nobody can have reached
-            else:
-                self._recover(join)
-
-    def _declare_lost(self, channel: Channel, place: Place) -> None:
-        """Say openly that events may be missing: members are acknowledged anew with `recovered: false`."""
-        channel.advance(place.epoch, place.offset, place.event_id)
-        data = {"position": messages.position_data(place.epoch, place.offset), "recovered": False, "replayed": 0}
-        if self.presence is not None and channel.kind.is_presence:
-            data |= self.presence.acknowledgement(channel)
-        self._stats.recoveries["lost"] += len(channel.members)
-        frame = messages.subscription_succeeded(channel.name, data)
-        self._hub.deliver(channel, Delivery(frame, "pusher_internal:subscription_succeeded"))
-
-
-def _resumed_at(page: HistoryPage, first: int) -> Place:
-    """Where a channel goes on after a loss: at a history's very beginning, else at its end."""
-    if first == 1:
-        return Place(page.epoch)
-    return Place(page.epoch, page.offset, page.publications[-1].header.event_id if page.publications else "")

@@ -12,6 +12,7 @@ from sharedjox_gateway.apps import App
 from sharedjox_gateway.broker.base import BrokerListener, HistoryPage, Place
 from sharedjox_gateway.broker.durable import DurableEvent, PublishHandler
 from sharedjox_gateway.connection.connection import Connection
+from sharedjox_gateway.feed import ChannelFeed
 from sharedjox_gateway.hub.hub import Hub
 from sharedjox_gateway.protocol.messages import Position
 from sharedjox_gateway.stats import Stats
@@ -108,9 +109,12 @@ class Bench:
         self.stats = Stats()
         self.hub: Hub[Connection] = Hub(self._turns.append, self.stats)
         self.joined: list[str] = []
-        self.subscriptions = Subscriptions(self.hub, self.stats, lambda _connection, name: self.joined.append(name))
         self.broker = ScriptedBroker()
-        self.subscriptions.attach(self.broker)
+        self.feed = ChannelFeed(self.hub, self.stats, lambda _app_id, _command: None)
+        self.feed.attach(self.broker)
+        self.subscriptions = Subscriptions(
+            self.hub, self.stats, self.broker, self.feed, lambda _connection, name: self.joined.append(name)
+        )
 
     def turn(self) -> None:
         while self._turns:
@@ -120,14 +124,14 @@ class Bench:
         self.subscriptions.join(peer.connection, CHANNEL, recover)
 
     def opened(self, offset: int, epoch: str = "E", *, reaches: bool = True) -> None:
-        self.subscriptions.opened("1", CHANNEL, Place(epoch, offset, f"id-{offset}" if offset else ""), reaches=reaches)
+        self.feed.opened("1", CHANNEL, Place(epoch, offset, f"id-{offset}" if offset else ""), reaches=reaches)
 
     def place(self) -> Place:
-        return self.subscriptions.place("1", CHANNEL)
+        return self.feed.place("1", CHANNEL)
 
     def publish(self, *offsets: int, epoch: str = "E") -> None:
         for offset in offsets:
-            self.subscriptions.published("1", CHANNEL, publication(offset, epoch))
+            self.feed.published("1", CHANNEL, publication(offset, epoch))
 
     def answer(self, answer: HistoryPage | None) -> int:
         after, done = self.broker.reads.popleft()

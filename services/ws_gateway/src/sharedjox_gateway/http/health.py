@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from sharedjox_gateway.gauges import gauges
 from sharedjox_gateway.metrics import create_registry
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def create_health_router(gateway: Gateway) -> APIRouter:
     """`/healthz` says the loop runs; `/readyz` that Redis answers and no drain is on; `/up` is Reverb's name for it."""
     router = APIRouter()
-    registry = create_registry(gateway.stats, gateway.present)
+    registry = create_registry(gateway.stats, lambda: gauges(gateway))
 
     @router.get("/healthz")
     @router.get("/up")

@@ -19,9 +19,9 @@ from sharedjox_gateway.connection.connection import Connection
 from sharedjox_gateway.errors import SubscribeRefusedError
 from sharedjox_gateway.hub.channel import Channel, Delivery
 from sharedjox_gateway.hub.hub import Hub
+from sharedjox_gateway.join import Join
 from sharedjox_gateway.leases import NodeLease
 from sharedjox_gateway.protocol import messages
-from sharedjox_gateway.subscriptions import Join
 
 from .channel import PresenceChannel
 from .roster import Announcement, Change
@@ -37,7 +37,7 @@ _MEMBER_DATA: Final = msgspec.json.Decoder(MemberData)
 
 
 class PresenceRegistry:
-    """A `Holder` of presence members, and what `Subscriptions` asks about presence channels."""
+    """A `Holder` of presence members, and a `RosterKeeper` for subscriptions and their feed."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class PresenceRegistry:
     # --- asked by subscriptions -------------------------------------------------------------------------------------
 
     def prepare(self, join: Join, ready: Callable[[dict[str, Any], bytes], None]) -> None:
-        """See `subscriptions.Preparation`: make the connection a member, then go on."""
+        """See `join.Preparation`: make the connection a member, then go on."""
         assert join.member is not None  # noqa: S101 - the handler lets nobody on a presence channel without one
 
         def answer(accepted: bool) -> None:
