@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-
 import asyncpg
 import pytest
 from sharedjox_outbox.postgres import asyncpg_address
 
-from tests.support.processes import python_module
+from tests.support.operator import sharedjox
 
 BOOKS = """
 INSERT INTO users (email, name, role, password_hash, created_at) VALUES ('a@books.test', 'x', 'client', 'x', now());
@@ -40,14 +37,8 @@ TAMPERED = {
 
 
 async def _check(postgres_url: str) -> tuple[int, str]:
-    process = await asyncio.create_subprocess_exec(
-        *python_module("sharedjox_operator.main"),
-        *("ledger", "check"),
-        env=dict(os.environ) | {"DATABASE_URL": postgres_url, "REDIS_URL": "redis://127.0.0.1:1"},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await process.communicate()
-    return process.returncode or 0, out.decode()
+    said = await sharedjox("ledger", "check", env={"DATABASE_URL": postgres_url, "REDIS_URL": "redis://127.0.0.1:1"})
+    return said.status, said.out
 
 
 async def _execute(postgres_url: str, script: str) -> None:

@@ -2,47 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 import pytest
 from redis.asyncio import Redis
 
+from tests.support import operator
 from tests.support.gateway import gateway_node, pusher_client
+from tests.support.operator import Said
 from tests.support.polling import eventually
-from tests.support.processes import python_module, running
+from tests.support.processes import running
 from tests.support.stack import Stack, running_stack
 
 NOBODY = "postgresql://app@127.0.0.1:1/x"
 JOB = {"title": "Asked for", "budgetMin": 5, "budgetMax": 9, "requiredSkills": ["ops"], "estimatedDuration": 30}
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a command wrote and how it left."""
-
-    status: int
-    out: str
-    err: str
-
-
 async def sharedjox(stack: Stack, *arguments: str, **env: str) -> Said:
-    """Run the command as an operator would, with the platform's environment."""
-    process = await asyncio.create_subprocess_exec(
-        *python_module("sharedjox_operator.main"),
-        *arguments,
-        env=dict(os.environ) | stack.env | env,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    return Said(process.returncode or 0, out.decode(), err.decode())
+    """Run the command with the platform's environment."""
+    return await operator.sharedjox(*arguments, env=stack.env | env)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import asyncpg
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sharedjox_contracts.redis_layout import channel_slot
@@ -17,10 +16,11 @@ from sharedjox_kit.cluster_clients import ClusterClients
 from sharedjox_kit.environment import load_settings
 from sharedjox_kit.redis import create_redis
 from sharedjox_kit.redis_address import parse_cluster_url
+from sharedjox_marketplace.database import DATABASE_ERRORS
 from sharedjox_outbox.claims import RecordPool
 from sharedjox_outbox.postgres import create_relay_pool
 
-from . import connections, doctor, drain, ledger, parked, rotation
+from . import connections, doctor, drain, ledger, parked, rotation, wallets
 from .connections import ServerOf
 from .errors import OperatorError
 from .findings import Finding, Level
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = _rotate(options) if options.command == "rotate-keys" else asyncio.run(_run(options))
     except OperatorError as error:
         _leave(str(error))
-    except (RedisError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except (RedisError, *DATABASE_ERRORS, OSError) as error:
         _leave(f"{type(error).__name__}: {error}; `sharedjox doctor` says more")
     raise SystemExit(status)
 
@@ -73,13 +73,13 @@ def _parser() -> argparse.ArgumentParser:
 
     channels = commands.add_parser("channels", help="occupied channels, the busiest first")
     channels.add_argument("--prefix", default="", help="only names that begin with this")
-    channels.add_argument("--limit", type=int, default=50)
+    channels.add_argument("--limit", type=_count, default=50)
 
     shelf = commands.add_parser("parked", help="events that could not be published").add_subparsers(
         dest="action", required=True, metavar="ACTION"
     )
     listed = shelf.add_parser("list", help="which, and why")
-    listed.add_argument("--limit", type=int, default=100)
+    listed.add_argument("--limit", type=_count, default=100)
     listed.add_argument("--json", action="store_true", help="a JSON object a line, with payloads")
     replayed = shelf.add_parser("replay", help="publish them after all, when the cause is gone")
     which = replayed.add_mutually_exclusive_group(required=True)
@@ -92,6 +92,15 @@ def _parser() -> argparse.ArgumentParser:
         dest="action", required=True, metavar="ACTION"
     )
     books.add_parser("check", help="read every entry and say whether they add up; status 1 when they do not")
+
+    purses = commands.add_parser("wallet", help="one user's money").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    statement = purses.add_parser("statement", help="every movement with the balances after it, newest first")
+    statement.add_argument("user", metavar="USER", help="id or e-mail address")
+    statement.add_argument("--limit", type=_count, default=50, help="lines a page")
+    statement.add_argument("--before", type=int, metavar="ID", help="the next page: lines older than this one")
+    statement.add_argument("--json", action="store_true", help="a JSON object a line")
 
     away = commands.add_parser("drain", help="empty one gateway and end it; its supervisor starts it again")
     away.add_argument("process", help="its id, or how that begins (sharedjox connections)")
@@ -108,6 +117,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _count(text: str) -> int:
+    """For argparse: how many. Raises: argparse.ArgumentTypeError."""
+    if not text.isdecimal() or int(text) < 1:
+        msg = f"must be a whole number above zero, not {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
 def _rotate(options: argparse.Namespace) -> int:
     key, step = rotation.Key(options.key), rotation.Step(options.step)
     sys.stdout.write(rotation.rotate(sys.stdin.read(), key, step, app_id=options.app))
@@ -116,7 +133,12 @@ def _rotate(options: argparse.Namespace) -> int:
 
 
 async def _run(options: argparse.Namespace) -> int:
-    async with _platform(load_settings(OperatorSettings)) as platform:
+    settings = load_settings(OperatorSettings)
+    if options.command == "wallet":
+        page = {"before_id": options.before, "limit": options.limit, "as_json": options.json}
+        _say(await wallets.show_statement(settings.database_url, options.user, **page))
+        return 0
+    async with _platform(settings) as platform:
         if options.command == "doctor":
             return _report(await doctor.examine(platform.pool, platform.redis, platform.channels))
         if options.command == "ledger":

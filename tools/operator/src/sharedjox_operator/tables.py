@@ -20,4 +20,6 @@ def table(heads: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
 
 
 def _is_number(cell: object) -> bool:
-    return isinstance(cell, int) or cell == "" or (isinstance(cell, str) and cell.lstrip("+-").isdigit())
+    if isinstance(cell, str) and cell:
+        return cell.lstrip("+-").replace(".", "", 1).isdigit()
+    return isinstance(cell, int) or cell == ""
