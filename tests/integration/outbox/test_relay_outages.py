@@ -15,8 +15,9 @@ from sharedjox_contracts.control import SessionRevoked
 from sharedjox_devstack.redis import EmbeddedRedis
 from sharedjox_kit.redis import create_redis
 from sharedjox_outbox.postgres import create_relay_pool
-from sharedjox_outbox.relay import ComeBack, Idle, RelaySettings
+from sharedjox_outbox.relay import ComeBack, Idle, Relay, RelaySettings
 from sharedjox_outbox.writer import OutboxEvent
+from structlog.testing import capture_logs
 
 from tests.support.polling import eventually, scaled
 from tests.support.processes import clean_environment
@@ -93,6 +94,32 @@ async def test_back_without_what_it_had_confirmed_last(outbox: Outbox, redis_ser
     after = [(one.epoch, one.offset, one.header.event_id) for one in await history(redis, CHANNEL)]
     assert after[:10] == before
     await redis.aclose()
+
+
+async def _said_of_history(outbox: Outbox, relay: Relay, number: int) -> list[tuple[str, dict[str, object]]]:
+    """Publish one more event: how loud it was said that history was made good, and of what."""
+    await outbox.add(wallet_event(number))
+    with capture_logs() as logs:
+        await drain_until_idle(relay)
+    lines = [line for line in logs if line["event"].startswith("outbox.history_")]
+    return [(line.pop("log_level"), {name: line[name] for name in line.keys() - {"event", "since"}}) for line in lines]
+
+
+async def test_only_what_redis_had_forgotten_is_worth_a_warning(outbox: Outbox, redis: Redis) -> None:
+    relay = outbox.relay(redis)
+    said = await _said_of_history(outbox, relay, 1)
+    assert said == [("info", {"repeated": 0, "forgotten": 0})], "the first start: there is nothing to repair"
+    assert outbox.metrics.repairs._value.get() == 0
+    await redis.script_flush()
+    said = await _said_of_history(outbox, relay, 2)
+    assert said == [("info", {"repeated": 1, "forgotten": 0})], "Redis was restarted and has everything"
+    assert outbox.metrics.repairs._value.get() == 1
+    await redis.flushall()
+    await redis.script_flush()
+    said = await _said_of_history(outbox, relay, 3)
+    assert said == [("warning", {"repeated": 2, "forgotten": 2})]
+    assert await _said_of_history(outbox, relay, 4) == []
+    assert await history_numbers(redis, CHANNEL) == [1, 2, 3, 4]
 
 
 async def test_back_empty(outbox: Outbox, redis_server: EmbeddedRedis) -> None:

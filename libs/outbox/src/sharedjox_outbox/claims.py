@@ -184,9 +184,9 @@ async def wait_for_shard(connection: Connection, shard: int) -> None:
     await connection.execute(_WAIT_FOR_SHARD, shard)
 
 
-async def replay_start(connection: Connection, *, window: dt.timedelta, reach: dt.timedelta) -> dt.datetime | None:
+async def replay_start(connection: Connection, *, window: dt.timedelta, reach: dt.timedelta) -> dt.datetime:
     """From when on published rows are to be repeated: `window` before the last one, at most `reach` ago."""
-    start: dt.datetime | None = await connection.fetchval(_REPLAY_START, window, reach)
+    start: dt.datetime = await connection.fetchval(_REPLAY_START, window, reach)
     return start
 
 

@@ -24,7 +24,7 @@ from .claims import Connection, RecordPool, Row
 from .decisions import Backoff, Park, RetryChannel, RetryWholeRelay, decide
 from .metrics import RelayMetrics
 from .preparation import ControlStep, EventStep, Plan, Preparer, Step
-from .publisher import HistoryInDoubtError, Publisher, StepPublished
+from .publisher import HistoryInDoubtError, Publisher, StepPublished, StepResult
 from .schema import SHARDS
 
 log = get_logger(__name__)
@@ -92,6 +92,14 @@ class _Delivery:
     doubtful: list[str] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _Repair:
+    """Of how many rows history was asked again, and how many of those Redis had forgotten."""
+
+    repeated: int = 0
+    forgotten: int = 0
+
+
 class Relay:
     """Publishes pending rows. One coroutine at a time may run `drain`; any number of processes may."""
 
@@ -113,6 +121,7 @@ class Relay:
         self._settings = settings or RelaySettings()
         self._backoff = Backoff()
         self._resting: dict[str, float] = {}
+        self._repair = _Repair()
         self._is_stopping = False
 
     def request_stop(self) -> None:
@@ -203,13 +212,16 @@ class Relay:
         outcomes: list[tuple[Step, BaseException | None]] = []
         events = [step for step in steps if isinstance(step, EventStep)]
         if events:
-            outcomes += await self._publish(events, repeating=False)
+            outcomes += [
+                (step, None if isinstance(result, StepPublished) else result)
+                for step, result in await self._publish(events, repeating=False)
+            ]
         for step in steps:
             if isinstance(step, ControlStep):
                 outcomes.append((step, await self._control(step)))
         return outcomes
 
-    async def _publish(self, steps: Sequence[EventStep], *, repeating: bool) -> list[tuple[Step, BaseException | None]]:
+    async def _publish(self, steps: Sequence[EventStep], *, repeating: bool) -> list[tuple[EventStep, StepResult]]:
         started = time.monotonic()
         try:
             results = await self._publisher.publish(steps, repeating=repeating)
@@ -219,10 +231,7 @@ class Relay:
             return [(step, error) for step in steps]
         self._metrics.publish_seconds.observe(time.monotonic() - started)
         self._metrics.repeats.inc(sum(result.repeats for result in results if isinstance(result, StepPublished)))
-        return [
-            (step, None if isinstance(result, StepPublished) else result)
-            for step, result in zip(steps, results, strict=True)
-        ]
+        return list(zip(steps, results, strict=True))
 
     async def _control(self, step: ControlStep) -> BaseException | None:
         try:
@@ -300,16 +309,25 @@ class Relay:
                 # Asked under the lock: once another relay has finished, it may be publishing newer events here.
                 if await self._publisher.is_history_trusted():
                     return
-                if since is not None:
-                    rows, cut = await claims.select_recent(
-                        connection, shard=shard, since=since, limit=settings.repeat_rows_per_channel
-                    )
-                    await self._repeat(rows, cut)
+                rows, cut = await claims.select_recent(
+                    connection, shard=shard, since=since, limit=settings.repeat_rows_per_channel
+                )
+                await self._repeat(rows, cut)
         await self._publisher.trust_history()
-        self._metrics.repairs.inc()
-        log.warning("outbox.history_repaired", since=since and since.isoformat())
+        self._say_repaired(since)
 
-    async def _replay_start(self) -> dt.datetime | None:
+    def _say_repaired(self, since: dt.datetime) -> None:
+        """Loudly when Redis had forgotten something. A first start is no repair: nothing was ever published."""
+        repair, self._repair = self._repair, _Repair()
+        if repair.repeated:
+            self._metrics.repairs.inc()
+        counted = {"since": since.isoformat(), "repeated": repair.repeated, "forgotten": repair.forgotten}
+        if repair.forgotten:
+            log.warning("outbox.history_repaired", **counted)
+        else:
+            log.info("outbox.history_checked", **counted)
+
+    async def _replay_start(self) -> dt.datetime:
         async with self._pool.acquire() as connection:
             return await claims.replay_start(
                 connection, window=self._settings.replay_window, reach=self._settings.replay_reach
@@ -331,11 +349,14 @@ class Relay:
         while plan.steps:
             steps = _take_first_steps(plan)
             events = [step for step in steps if isinstance(step, EventStep)]
-            for _, error in await self._publish(events, repeating=True) if events else ():
-                if error is not None:
-                    raise error
+            for event_step, result in await self._publish(events, repeating=True) if events else ():
+                if not isinstance(result, StepPublished):
+                    raise result
+                self._repair.repeated += len(event_step.events)
+                self._repair.forgotten += len(event_step.events) - result.repeats
             for step in steps:
                 if isinstance(step, ControlStep):
+                    self._repair.repeated += 1
                     await self._control(step)
 
 
