@@ -21,6 +21,8 @@ EXTENSIONS = {
     "sending.c": PACKAGE / "connection" / "_sending.abi3.so",
     "receiving.c": PACKAGE / "protocol" / "_receiving.abi3.so",
 }
+if sys.platform == "linux":
+    EXTENSIONS["sockets.c"] = PACKAGE / "connection" / "_sockets.abi3.so"  # epoll
 """Sources in `native/`, and what is made of them."""
 
 

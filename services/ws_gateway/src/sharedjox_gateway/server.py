@@ -19,6 +19,7 @@ from sharedjox_kit.logs import get_logger
 
 from .app import create_hop_app, create_http_app
 from .connection.entry import Entry
+from .connection.sockets import Acceptor, own_transports_work
 from .gateway import Gateway
 from .http.connection import ApiConnection
 from .http.fallback import SharedHttpProtocol
@@ -95,6 +96,25 @@ class _Reception:
         self._gateway = gateway
         self._uvicorn: tuple[uvicorn.Config, Any, dict[str, Any], asyncio.AbstractEventLoop | None]
 
+    def serve_for(self, server: uvicorn.Server) -> None:
+        """Make protocols of this server, also when its own listening sockets accept nothing."""
+        self._uvicorn = (server.config, server.server_state, {}, None)
+
+    def accepted(self, transport: asyncio.Transport, data: bytes | None) -> None:
+        """For the acceptor: mostly a client's whole upgrade request has come with its connection."""
+        if data is not None:
+            request = self._gateway.read_upgrade(data)
+            if request is not None:
+                protocol = self._gateway.upgrade(request, transport)
+                transport.set_protocol(protocol)
+                protocol.connection_made(transport)
+                return
+        entry = Entry(self._gateway, self._make_http)
+        transport.set_protocol(entry)
+        entry.connection_made(transport)
+        if data is not None:
+            entry.data_received(data)
+
     def __call__(
         self,
         config: uvicorn.Config,
@@ -118,10 +138,10 @@ class _Reception:
         entry.data_received(data)
 
 
-def _create_server(gateway: Gateway, app: FastAPI, settings: GatewaySettings) -> _Server:
+def _create_server(reception: _Reception, app: FastAPI, settings: GatewaySettings) -> _Server:
     config = uvicorn.Config(
         app,
-        http=_Reception(gateway),  # type: ignore[arg-type]  # any callable with the constructor's arguments will do
+        http=reception,  # type: ignore[arg-type]  # any callable with the constructor's arguments will do
         ws="none",
         log_config=None,
         log_level="warning",
@@ -134,7 +154,20 @@ def _create_server(gateway: Gateway, app: FastAPI, settings: GatewaySettings) ->
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
     )
-    return _Server(config)
+    server = _Server(config)
+    reception.serve_for(server)
+    return server
+
+
+def _accept_on(
+    listener: socket.socket, reception: _Reception, settings: GatewaySettings
+) -> tuple[Acceptor | None, list[socket.socket]]:
+    """Accept on the public port: by transports of our own, else by uvicorn's server, for which the sockets are."""
+    if settings.tls_certificate or not own_transports_work(use_native=settings.gateway_native):
+        return None, [listener, *(listener.dup() for _ in range(ACCEPTED_AT_ONCE - 1))]
+    acceptor = Acceptor(reception.accepted)
+    acceptor.listen(listener)
+    return acceptor, []
 
 
 def _create_inner_server(app: FastAPI) -> _Server:
@@ -162,7 +195,8 @@ async def serve(settings: GatewaySettings) -> None:
         timeout=httpx.Timeout(None, connect=2.0), limits=httpx.Limits(max_connections=None), trust_env=False
     )
     app = create_http_app(gateway, forward)
-    server = _create_server(gateway, app, settings)
+    reception = _Reception(gateway)
+    server = _create_server(reception, app, settings)
     stop = asyncio.Event()
     hurry = asyncio.Event()
 
@@ -172,8 +206,10 @@ async def serve(settings: GatewaySettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     listener = listen(settings.reverb_host, settings.reverb_port)
+    host, port = listener.getsockname()[:2]
     gateway.start()
-    servers = [(server, [listener, *(listener.dup() for _ in range(ACCEPTED_AT_ONCE - 1))])]
+    acceptor, sockets = _accept_on(listener, reception, settings)
+    servers = [(server, sockets)]
     if settings.gateway_admin_port:
         admin = listen_alone(
             settings.gateway_admin_host, settings.gateway_admin_port, "GATEWAY_ADMIN_HOST / GATEWAY_ADMIN_PORT"
@@ -184,9 +220,10 @@ async def serve(settings: GatewaySettings) -> None:
     servers.append((_create_inner_server(create_hop_app(gateway)), [internal]))
     gateway.xhr.address = f"http://{f'[{inside}]' if ':' in inside else inside}:{internal.getsockname()[1]}"
     running = [loop.create_task(each.serve(sockets=sockets)) for each, sockets in servers]
-    host, port = listener.getsockname()[:2]
     _log.info("gateway.listening", host=host, port=port, apps=gateway.apps.ids, limit=settings.connection_limit)
     await _first(stop.wait(), gateway.told_to_drain.wait(), *running)
+    if acceptor is not None:
+        acceptor.stop_listening()
     for accepting in server.servers:
         accepting.close()
     await _first(gateway.drain(), hurry.wait())
@@ -195,6 +232,8 @@ async def serve(settings: GatewaySettings) -> None:
         each.should_exit = True
     await asyncio.gather(*running)
     await gateway.stop()
+    if acceptor is not None:
+        acceptor.close()
     await forward.aclose()
     _log.info("gateway.stopped", hurried=hurry.is_set())
 

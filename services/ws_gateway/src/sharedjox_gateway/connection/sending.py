@@ -88,5 +88,9 @@ class _Socketlike(Protocol):
 def ask_descriptor(member: _Socketlike) -> None:
     """Learn the socket to which bytes may go directly: none under TLS, where the transport encrypts them."""
     transport = member.transport
+    fileno = getattr(transport, "fileno", None)  # a transport of our own
+    if fileno is not None:
+        member.fd = fileno()
+        return
     socket = None if transport.get_extra_info("ssl_object") is not None else transport.get_extra_info("socket")
     member.fd = NO_DESCRIPTOR if socket is None else int(socket.fileno())
