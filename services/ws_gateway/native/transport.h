@@ -141,8 +141,9 @@ static int bury(transport *t) {
 
 static int bury_all(sockets *s) {
     int outcome = 0;
-    for (Py_ssize_t i = 0; i < PyList_Size(s->dying) && outcome == 0; i++) outcome = bury((transport *)PyList_GetItem(s->dying, i));
-    return PyList_SetSlice(s->dying, 0, PyList_Size(s->dying), NULL) < 0 ? -1 : outcome;
+    Py_ssize_t done = 0;
+    while (outcome == 0 && done < PyList_Size(s->dying)) outcome = bury((transport *)PyList_GetItem(s->dying, done++));
+    return PyList_SetSlice(s->dying, 0, done, NULL) < 0 ? -1 : outcome;
 }
 
 /* --- writing -------------------------------------------------------------------------------------------------------- */
@@ -206,12 +207,13 @@ static int uncork(transport *t) {
 
 static int uncork_all(sockets *s) {
     int outcome = 0;
-    for (Py_ssize_t i = 0; i < PyList_Size(s->corked) && outcome == 0; i++) {
-        transport *t = (transport *)PyList_GetItem(s->corked, i);
+    Py_ssize_t done = 0;
+    while (outcome == 0 && done < PyList_Size(s->corked)) {
+        transport *t = (transport *)PyList_GetItem(s->corked, done++);
         t->flags &= ~(uint32_t)CORKED;
         outcome = uncork(t);
     }
-    return PyList_SetSlice(s->corked, 0, PyList_Size(s->corked), NULL) < 0 ? -1 : outcome;
+    return PyList_SetSlice(s->corked, 0, done, NULL) < 0 ? -1 : outcome;
 }
 
 /* Keep small writes until the end of the turn. */

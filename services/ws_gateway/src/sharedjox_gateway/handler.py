@@ -65,6 +65,10 @@ class MessageHandler:
         """Take one text message."""
         self._stats.messages_received += 1
         self._stats.bytes_received += len(payload)
+        plain = messages.read_plain_subscribe(payload) if connection.joining is None else None
+        if plain is not None:
+            self._subscribe_to(connection, plain)
+            return
         try:
             self._dispatch(connection, messages.decode_client_message(payload))
         except MalformedMessageError as error:
@@ -89,11 +93,14 @@ class MessageHandler:
 
     def _subscribe(self, connection: Connection, message: ClientMessage) -> None:
         data = messages.decode_subscribe(message)
-        if self._is_deferred(connection, data.channel, message):
-            return
-        kind = channel_kind(data.channel)
+        if not self._is_deferred(connection, data.channel, message):
+            self._subscribe_to(connection, data)
+
+    def _subscribe_to(self, connection: Connection, data: SubscribeData) -> None:
+        known = self._hub.channel(connection.app.id, data.channel)
+        kind = channel_kind(data.channel) if known is None else known.kind
         try:
-            recover = self._check_subscribe(connection, data, kind)
+            recover = self._check_subscribe(connection, data, kind, is_known=known is not None)
             member = self._member(connection, data) if kind.is_presence else None
         except SubscribeRefusedError as refusal:
             self._stats.subscribe_refused[refusal.kind] += 1
@@ -108,10 +115,17 @@ class MessageHandler:
             client_id = client_id_of(data.channel_data) if may_name_client else None
             self._subscriptions.join(connection, data.channel, recover, client_id, member=member)
 
-    def _check_subscribe(self, connection: Connection, data: SubscribeData, kind: ChannelKind) -> Position | None:
-        """Whether the connection may join; returns the position to recover from. Raises: SubscribeRefusedError."""
+    def _check_subscribe(
+        self, connection: Connection, data: SubscribeData, kind: ChannelKind, *, is_known: bool
+    ) -> Position | None:
+        """Whether the connection may join; returns the position to recover from. Raises: SubscribeRefusedError.
+
+        `is_known`: somebody joined the channel here before, so its name was found to be one.
+        """
         limits = connection.app.limits
-        if not is_valid_channel_name(data.channel, max_length=limits.max_channel_name_length):
+        longest = limits.max_channel_name_length
+        was_checked = is_known and kind is not ChannelKind.SERVER_TO_USER and len(data.channel) <= longest
+        if not was_checked and not is_valid_channel_name(data.channel, max_length=longest):
             raise SubscribeRefusedError("LimitReached", "Invalid channel name", 4009)
         if kind.needs_signature:
             self._check_signature(connection, data)

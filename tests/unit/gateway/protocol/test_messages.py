@@ -17,6 +17,10 @@ JSON_VALUES = st.recursive(
     max_leaves=8,
 )
 
+SUBSCRIBES = st.fixed_dictionaries(
+    {"channel": st.text(max_size=5) | JSON_VALUES}, optional={"auth": st.text() | JSON_VALUES}
+)
+
 
 @pytest.mark.parametrize(
     "payload",
@@ -38,6 +42,32 @@ JSON_VALUES = st.recursive(
 def test_malformed_envelopes(payload: bytes) -> None:
     with pytest.raises(MalformedMessageError):
         messages.decode_client_message(payload)
+
+
+@given(
+    event=st.sampled_from(["pusher:subscribe", "pusher:subscribed", "pusher:ping"]) | JSON_VALUES,
+    data=st.fixed_dictionaries(
+        {"channel": st.text(max_size=5) | JSON_VALUES}, optional={"auth": st.text() | JSON_VALUES}
+    )
+    | JSON_VALUES,
+    more=st.dictionaries(st.sampled_from(["channel", "event", "data", "x"]), JSON_VALUES, max_size=2),
+)
+def test_a_subscribe_read_in_one_go_is_the_one_read_in_two(
+    event: object, data: object, more: dict[str, object]
+) -> None:
+    rest = json.dumps(more, separators=(",", ":"))[1:]
+    first = json.dumps({"event": event, "data": data}, separators=(",", ":"))[:-1]
+    payload = (first + ("," if more else "") + rest).encode()  # names may come twice
+    plain = messages.read_plain_subscribe(payload)
+    try:
+        message = messages.decode_client_message(payload)
+        general = messages.decode_subscribe(message) if message.event == "pusher:subscribe" else None
+    except MalformedMessageError:
+        general = None
+    if plain is not None:
+        assert plain == general
+    elif general is not None:
+        assert more or isinstance(data, str)  # only what pusher-js does not write is left to the general way
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ Source: Pusher Channels protocol 7, "Message formats".
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Raw, Struct
@@ -45,6 +45,14 @@ class SubscribeData(Struct, frozen=True):
     recover: Any = None
 
 
+class _PlainSubscribe(Struct, frozen=True):
+    """A whole `pusher:subscribe` whose `data` is an object."""
+
+    event: Literal["pusher:subscribe"]
+    data: SubscribeData
+    channel: str | None = None
+
+
 class UnsubscribeData(Struct, frozen=True):
     """`pusher:unsubscribe`."""
 
@@ -59,10 +67,21 @@ class SigninData(Struct, frozen=True):
 
 
 _CLIENT_MESSAGE: Final = msgspec.json.Decoder(ClientMessage)
+_PLAIN_SUBSCRIBE: Final = msgspec.json.Decoder(_PlainSubscribe)
 _SUBSCRIBE: Final = msgspec.json.Decoder(SubscribeData)
 _UNSUBSCRIBE: Final = msgspec.json.Decoder(UnsubscribeData)
 _SIGNIN: Final = msgspec.json.Decoder(SigninData)
 _TEXT: Final = msgspec.json.Decoder(str)
+
+
+def read_plain_subscribe(payload: bytes) -> SubscribeData | None:
+    """A subscribe as pusher-js writes it, read in one go; None for what `decode_client_message` has to look at."""
+    if not payload.startswith(b'{"event":"pusher:subscribe"'):
+        return None
+    try:
+        return _PLAIN_SUBSCRIBE.decode(payload).data
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def decode_client_message(payload: bytes) -> ClientMessage:

@@ -48,6 +48,8 @@ class WebSocketError(Exception):
 
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_EMPTY_SHA1: Final = hashlib.sha1(usedforsecurity=False)
+"""Copied, because OpenSSL takes longer to set one up than to hash a key."""
 MAX_CONTROL_PAYLOAD: Final = 125
 _HEAD_7: Final = struct.Struct("!BB").pack
 _HEAD_16: Final = struct.Struct("!BBH").pack
@@ -57,8 +59,9 @@ _FIN, _RESERVED, _OPCODE, _MASKED, _LENGTH = 0x80, 0x70, 0x0F, 0x80, 0x7F
 
 def accept_key(key: bytes) -> bytes:
     """The `Sec-WebSocket-Accept` value for a `Sec-WebSocket-Key` (RFC 6455 section 4.2.2)."""
-    digest = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
-    return binascii.b2a_base64(digest, newline=False)
+    sha1 = _EMPTY_SHA1.copy()
+    sha1.update(key + _GUID)
+    return binascii.b2a_base64(sha1.digest(), newline=False)
 
 
 def is_valid_key(key: bytes) -> bool:
