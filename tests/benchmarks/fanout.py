@@ -9,17 +9,19 @@ are published to Redis by the publish script, as the relay does. Load client and
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from sharedjox_devstack.redis import EmbeddedRedis
 
 from . import machine, servers
 from .report import Report, read_budgets
-from .scenarios import Flood, Rate, Results, Scenario, median, per_core, run_scenarios
+from .scenarios import Flood, Rate, Results, Scenario, StartServer, median, per_core, run_side_by_side
 from .servers import Server
 
 PRIVATE, PUBLIC = "private-bench", "bench"
@@ -47,26 +49,28 @@ def slow_readers(seconds: float) -> list[Scenario]:
     return [Rate("slow", 800, seconds, stalled=10)]
 
 
-def run_round(kind: str, redis: EmbeddedRedis, folder: Path, options: argparse.Namespace) -> dict[str, Results]:
-    """All scenarios on one kind of server, each on a fresh one."""
+def start(kind: str, redis: EmbeddedRedis, folder: Path, payload_bytes: int) -> AbstractContextManager[Server]:
+    """A fresh server."""
+    if kind == "c":
+        return servers.baseline(folder, channel=PUBLIC, payload_bytes=payload_bytes)
+    env = {"GATEWAY_NATIVE": "false"} if kind == "python" else {}
+    return servers.gateway(folder, redis, channel=PRIVATE, payload_bytes=payload_bytes, extra_env=env)
 
-    def start(payload_bytes: int) -> AbstractContextManager[Server]:
-        if kind == "c":
-            return servers.baseline(folder, channel=PUBLIC, payload_bytes=payload_bytes)
-        env = {"GATEWAY_NATIVE": "false"} if kind == "python" else {}
-        return servers.gateway(folder, redis, channel=PRIVATE, payload_bytes=payload_bytes, extra_env=env)
 
-    results = {}
-    with start(servers.PAYLOAD_BYTES) as server:
-        server.name = kind
-        results["1k"] = run_scenarios(server, options.few, few(options.seconds))
-    with start(servers.PAYLOAD_BYTES) as server:
-        server.name = kind
-        results["10k"] = run_scenarios(server, options.connections, many(options.seconds))
-    with start(LARGE_BYTES) as server:
-        server.name = kind
-        results["2kB"] = run_scenarios(server, options.few, slow_readers(options.seconds))
-    return results
+def run_round(
+    kinds: Sequence[str], redis: Mapping[str, EmbeddedRedis], folder: Path, options: argparse.Namespace
+) -> dict[str, dict[str, Results]]:
+    """All scenarios on all kinds of servers, in turn in this order: results by kind and by place."""
+
+    def starts(payload_bytes: int) -> dict[str, StartServer]:
+        return {kind: partial(start, kind, redis[kind], folder, payload_bytes) for kind in kinds}
+
+    found = {
+        "1k": run_side_by_side(starts(servers.PAYLOAD_BYTES), options.few, few(options.seconds)),
+        "10k": run_side_by_side(starts(servers.PAYLOAD_BYTES), options.connections, many(options.seconds)),
+        "2kB": run_side_by_side(starts(LARGE_BYTES), options.few, slow_readers(options.seconds)),
+    }
+    return {kind: {where: results[kind] for where, results in found.items()} for kind in kinds}
 
 
 Rounds = dict[str, list[dict[str, Results]]]
@@ -125,12 +129,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     machine.take_priority()
     kinds = ["gateway", "c", *(["python"] if options.python else [])]
     rounds: Rounds = {kind: [] for kind in kinds}
-    with tempfile.TemporaryDirectory(prefix="sharedjox-bench-") as name:
-        folder = Path(name)
-        with servers.redis_server(folder) as redis:
-            for number in range(options.repeat):
-                for kind in kinds[number % len(kinds) :] + kinds[: number % len(kinds)]:
-                    rounds[kind].append(run_round(kind, redis, folder, options))
+    with tempfile.TemporaryDirectory(prefix="sharedjox-bench-") as name, contextlib.ExitStack() as stack:
+        # One for each, or a gateway would hear what is published for the other.
+        redis = {kind: stack.enter_context(servers.redis_server(Path(name) / kind)) for kind in kinds}
+        for number in range(options.repeat):
+            order = kinds[number % len(kinds) :] + kinds[: number % len(kinds)]
+            for kind, results in run_round(order, redis, Path(name), options).items():
+                rounds[kind].append(results)
     report = Report("fanout", read_budgets("fanout"))
     report.add(**figures(rounds))
     report.details["parameters"] = vars(options)

@@ -15,15 +15,15 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from sharedjox_devstack.redis import EmbeddedRedis
 
 from . import machine, servers
-from .load_client.client import LoadFailedError
 from .peer_servers import install, peer
 from .report import Report, read_budgets
-from .scenarios import Flood, Rate, Results, Scenario, median, per_core, run_scenarios
+from .scenarios import Flood, Rate, Results, Scenario, median, per_core, run_side_by_side
 from .servers import Server
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "performance.md"
@@ -56,29 +56,21 @@ def start(kind: str, redis: EmbeddedRedis, installed: Path, folder: Path) -> Abs
 
 
 def run_round(
-    kind: str, redis: EmbeddedRedis, installed: Path, folder: Path, options: argparse.Namespace
-) -> dict[str, Results]:
-    """All scenarios on one kind of server, and what its memory grew by."""
-    results: dict[str, Results] = {}
-    # Pongs on nchan and pings from other traffic have no counterpart there.
-    big = many(options.seconds) if kind != "nchan" else [Flood("w1", 1, options.seconds)]
-    for where, connections, scenarios in (("1k", 1000, few(options.seconds)), ("10k", options.connections, big)):
-        with start(kind, redis, installed, folder) as server:
-            pids = server.pids
-            before = sum(map(machine.rss_kb, pids))
-            sizes: list[int] = []
-            try:
-                results[where] = run_scenarios(
-                    server,
-                    connections,
-                    scenarios,
-                    when_idle=lambda pids=pids, sizes=sizes: sizes.append(sum(map(machine.rss_kb, pids))),  # type: ignore[misc]
-                )
-                results[where]["connect"]["bytes_per_connection"] = (sizes[0] - before) * 1024 / connections
-            except LoadFailedError as error:
-                sys.stdout.write(f"  {kind} {where}: {error}\n")
-                results[where] = {}
-    return results
+    kinds: Sequence[str], redis: EmbeddedRedis, installed: Path, folder: Path, options: argparse.Namespace
+) -> dict[str, dict[str, Results]]:
+    """All scenarios on all kinds of servers, in turn in this order: results by kind and by "1k" and "10k"."""
+    starts = {kind: partial(start, kind, redis, installed, folder) for kind in kinds}
+    found = {
+        "1k": run_side_by_side(starts, options.few, few(options.seconds)),
+        # Pongs on nchan and pings from other traffic have no counterpart there.
+        "10k": run_side_by_side(
+            starts,
+            options.connections,
+            many(options.seconds),
+            skipped=lambda kind, scenario: kind == "nchan" and isinstance(scenario, Rate),
+        ),
+    }
+    return {kind: {where: results[kind] for where, results in found.items()} for kind in kinds}
 
 
 def value(results: dict[str, Results], where: str, scenario: str, what: str) -> float | None:
@@ -189,6 +181,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--connections", type=int, default=10_000, help="of the big runs")
+    parser.add_argument("--few", type=int, default=1000, help="connections of the other runs")
     parser.add_argument("--only", default="", help="comma separated peers")
     parser.add_argument("--folder", type=Path, default=cache)
     parser.add_argument("--write", action="store_true", help="update docs/performance.md")
@@ -207,8 +200,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(name)
         with servers.redis_server(folder) as redis:
             for number in range(options.repeat):
-                for kind in kinds[number % len(kinds) :] + kinds[: number % len(kinds)]:
-                    rounds[kind].append(run_round(kind, redis, options.folder, folder, options))
+                order = kinds[number % len(kinds) :] + kinds[: number % len(kinds)]
+                for kind, results in run_round(order, redis, options.folder, folder, options).items():
+                    rounds[kind].append(results)
     report = Report("peers", read_budgets("peers"))
     report.add(**figures(rounds))
     report.details["parameters"] = {name: str(each) for name, each in vars(options).items()}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from .load_client.client import LoadClient, Result
+from . import machine
+from .load_client.client import LoadClient, LoadFailedError, Result
 from .servers import Server
 
 SETTLE_SECONDS = 0.3
@@ -47,27 +50,70 @@ class Rate:
 
 Scenario = Flood | Rate
 Results = dict[str, Result]
+StartServer = Callable[[], AbstractContextManager[Server]]
 
 
-def run_scenarios(
-    server: Server,
-    connections: int,
-    scenarios: Sequence[Scenario],
-    *,
-    channels: int = 1,
-    when_idle: Callable[[], None] = lambda: None,
-) -> Results:
-    """Connect, run, disconnect. The result of connecting is under "connect"; `when_idle` is called once all are in."""
+def run_scenarios(server: Server, connections: int, scenarios: Sequence[Scenario], *, channels: int = 1) -> Results:
+    """Connect, run, disconnect. The result of connecting is under "connect"."""
     options = [*server.options, "--channels", str(channels)]
     results: Results = {}
     with LoadClient(options, server.pids, connections=connections) as client:
         results["connect"] = client.connect()
         time.sleep(SETTLE_SECONDS)
-        when_idle()
         for scenario in scenarios:
             result = results[scenario.name] = scenario.run(client)
             tell(server.name, connections, scenario.name, result)
     return results
+
+
+def run_side_by_side(
+    starts: Mapping[str, StartServer],
+    connections: int,
+    scenarios: Sequence[Scenario],
+    *,
+    skipped: Callable[[str, Scenario], bool] = lambda _kind, _scenario: False,
+) -> dict[str, Results]:
+    """Start a fresh server of every kind, connect to all, then run each scenario on one after the other.
+
+    So those that are compared run within seconds of each other, on a machine in the same state. The result of
+    connecting, with `bytes_per_connection` of user memory, is under "connect". A kind whose load client gave up has no
+    results from there on.
+    """
+    results: dict[str, Results] = {kind: {} for kind in starts}
+    clients: dict[str, LoadClient] = {}
+    with contextlib.ExitStack() as stack:
+        for kind, start in starts.items():
+            server = stack.enter_context(start())
+            before = sum(map(machine.rss_kb, server.pids))
+            client = stack.enter_context(
+                LoadClient([*server.options, "--channels", "1"], server.pids, connections=connections)
+            )
+            try:
+                connected = results[kind]["connect"] = client.connect()
+            except LoadFailedError as error:
+                give_up(kind, "connect", error)
+                continue
+            time.sleep(SETTLE_SECONDS)
+            grown = sum(map(machine.rss_kb, server.pids)) - before
+            connected["bytes_per_connection"] = grown * 1024 / connections
+            clients[kind] = client
+        for scenario in scenarios:
+            for kind, client in list(clients.items()):
+                if skipped(kind, scenario):
+                    continue
+                try:
+                    result = results[kind][scenario.name] = scenario.run(client)
+                except LoadFailedError as error:
+                    give_up(kind, scenario.name, error)
+                    del clients[kind]
+                else:
+                    tell(kind, connections, scenario.name, result)
+    return results
+
+
+def give_up(kind: str, scenario: str, error: LoadFailedError) -> None:
+    """Say that a server is out."""
+    sys.stdout.write(f"  {kind} {scenario}: {error}\n")
 
 
 def tell(server: str, connections: int, scenario: str, result: Result) -> None:

@@ -23,7 +23,7 @@ from sharedjox_devstack.redis import EmbeddedRedis
 from tests.support.redis_server import running_redis
 
 from .load_client.compiler import build_baseline
-from .machine import CLIENT_CORE, SERVER_CORE, on_core, pin
+from .machine import CLIENT_CORE, SERVER_CORE, on_core, pin, prefer
 
 APP_ID, APP_KEY, APP_SECRET = "1001", "sharedjox", "sharedjox-secret"
 PAYLOAD_BYTES = 300
@@ -74,9 +74,11 @@ def process(
 
 @contextlib.contextmanager
 def redis_server(folder: Path) -> Iterator[EmbeddedRedis]:
-    """A Valkey of our own on the client's core, as the real one is on another machine."""
+    """A Valkey of our own on the client's core, before the client: the real one is on a machine of its own."""
+    folder.mkdir(exist_ok=True)
     with running_redis(folder) as server:
         pin(server.process.pid, CLIENT_CORE)
+        prefer(server.process.pid)
         yield server
 
 

@@ -13,6 +13,7 @@
 #include <Python.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #ifndef MSG_NOSIGNAL
@@ -37,23 +38,6 @@ static long descriptor_of(PyObject *member) {
     return fd < 0 ? NONE : fd;
 }
 
-/* What was not sent whole becomes (member, bytes sent). A failed send counts as none: the transport finds out why. */
-static PyObject *unsent(PyObject *members, const Py_ssize_t *sent, Py_ssize_t count, Py_ssize_t length) {
-    PyObject *list = PyList_New(0);
-    if (list == NULL) return NULL;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        if (sent[i] == length) continue;
-        PyObject *pair = Py_BuildValue("(On)", PyList_GetItem(members, i), sent[i]);
-        if (pair == NULL || PyList_Append(list, pair) < 0) {
-            Py_XDECREF(pair);
-            Py_DECREF(list);
-            return NULL;
-        }
-        Py_DECREF(pair);
-    }
-    return list;
-}
-
 /* Bytes that a socket took; a failure counts as none. */
 static Py_ssize_t send_one(long fd, const char *data, Py_ssize_t length) {
     ssize_t n;
@@ -63,33 +47,79 @@ static Py_ssize_t send_one(long fd, const char *data, Py_ssize_t length) {
     return n > 0 ? n : 0;
 }
 
+/* How many members are served between two looks at whether the loop has something else to do. */
+enum { LOOK_EVERY = 32 };
+
+typedef struct {
+    long fd[LOOK_EVERY];
+    Py_ssize_t sent[LOOK_EVERY];
+    int count;
+} batch;
+
+/* Read the descriptors of the members from `start` on; what follows them is fetched into the cache meanwhile. */
+static int load(batch *now, PyObject *members, Py_ssize_t start, Py_ssize_t stop) {
+    Py_ssize_t left = stop - start;
+    now->count = left < LOOK_EVERY ? (int)left : LOOK_EVERY;
+    for (int i = 0; i < now->count; i++) __builtin_prefetch(PyList_GetItem(members, start + i));
+    for (int i = 0; i < now->count; i++) {
+        now->fd[i] = descriptor_of(PyList_GetItem(members, start + i));
+        if (now->fd[i] == FAILED) return -1;
+    }
+    return 0;
+}
+
+static void send_batch(batch *now, const char *data, Py_ssize_t length) {
+    for (int i = 0; i < now->count; i++) now->sent[i] = now->fd[i] < 0 ? 0 : send_one(now->fd[i], data, length);
+}
+
+/* What was not sent whole becomes (index of the member, bytes sent). A failed send counts as none: the transport finds out why. */
+static int keep_unsent(PyObject *unsent, const batch *now, Py_ssize_t start, Py_ssize_t length) {
+    for (int i = 0; i < now->count; i++) {
+        if (now->sent[i] == length) continue;
+        PyObject *pair = Py_BuildValue("(nn)", start + i, now->sent[i]);
+        if (pair == NULL || PyList_Append(unsent, pair) < 0) {
+            Py_XDECREF(pair);
+            return -1;
+        }
+        Py_DECREF(pair);
+    }
+    return 0;
+}
+
+/* Whether something else waits for the loop's thread: its epoll descriptor is readable then. */
+static int is_wanted(int loop_fd) {
+    struct pollfd loop = {.fd = loop_fd, .events = POLLIN};
+    return loop_fd >= 0 && poll(&loop, 1, 0) > 0;
+}
+
 static PyObject *send_many(PyObject *module, PyObject *args) {
     PyObject *members;
+    Py_ssize_t at, stop, length;
     const char *data;
-    Py_ssize_t length;
+    int loop_fd, wanted = 0;
     (void)module;
-    if (!PyArg_ParseTuple(args, "O!y#:send_many", &PyList_Type, &members, &data, &length)) return NULL;
-    Py_ssize_t count = PyList_Size(members);
-    long *fds = PyMem_Malloc((sizeof(long) + sizeof(Py_ssize_t)) * (size_t)(count ? count : 1));
-    if (fds == NULL) return PyErr_NoMemory();
-    Py_ssize_t *sent = (Py_ssize_t *)(fds + count);
-    for (Py_ssize_t i = 0; i < count; i++) {
-        fds[i] = descriptor_of(PyList_GetItem(members, i));
-        if (fds[i] == FAILED) {
-            PyMem_Free(fds);
+    if (!PyArg_ParseTuple(args, "O!nny#i:send_many", &PyList_Type, &members, &at, &stop, &data, &length, &loop_fd)) return NULL;
+    if (at < 0 || stop > PyList_Size(members)) {
+        PyErr_SetString(PyExc_IndexError, "no such members");
+        return NULL;
+    }
+    PyObject *unsent = PyList_New(0);
+    if (unsent == NULL) return NULL;
+    for (batch now; at < stop && !wanted; at += now.count) {
+        if (load(&now, members, at, stop) < 0) {
+            Py_DECREF(unsent);
+            return NULL;
+        }
+        Py_BEGIN_ALLOW_THREADS
+        send_batch(&now, data, length);
+        wanted = at + now.count < stop && is_wanted(loop_fd);
+        Py_END_ALLOW_THREADS
+        if (keep_unsent(unsent, &now, at, length) < 0) {
+            Py_DECREF(unsent);
             return NULL;
         }
     }
-    Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t i = 0; i < count; i++) {
-        sent[i] = 0;
-        if (fds[i] < 0) continue;
-        sent[i] = send_one(fds[i], data, length);
-    }
-    Py_END_ALLOW_THREADS
-    PyObject *result = unsent(members, sent, count, length);
-    PyMem_Free(fds);
-    return result;
+    return Py_BuildValue("(nN)", at, unsent);
 }
 
 /* One of the pieces for `send_each`. */
@@ -159,8 +189,9 @@ static PyMethodDef methods[] = {
      "send_each(members, pieces) -> [(index, bytes sent), ...]\n\n"
      "Send to the socket `fd` of every member of a list the bytes at its place in another; returns what did not go whole."},
     {"send_many", send_many, METH_VARARGS,
-     "send_many(members, data) -> [(member, bytes sent), ...]\n\n"
-     "Send `data` to the socket `fd` of every member of a list; returns those that did not take all of it."},
+     "send_many(members, start, stop, data, loop_fd) -> (end, [(index, bytes sent), ...])\n\n"
+     "Send `data` to the sockets `fd` of the members of a list from `start` to before `stop`, or to before `end` when the epoll\n"
+     "descriptor `loop_fd` (none if negative) has become readable; returns those that did not take all of it too."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 enum { CLOSED, UPGRADING, GREETED, JOINING, READY, LEAVING, STALLED };
-enum { READ_SIZE = 256 * 1024, EVENTS = 512 };
+enum { READ_SIZE = 256 * 1024, EVENTS = 64 };
 
 typedef struct {
     int fd;

@@ -96,11 +96,13 @@ class Gateway:
         self._collector = Collector(self._now())
 
     def _make_hub(self) -> Hub[Connection]:
-        use_native = self.settings.gateway_native
+        use_native, loop = self.settings.gateway_native, asyncio.get_running_loop()
+        send, alone_members = choose_send(use_native=use_native, loop=loop)
         return Hub(
-            asyncio.get_running_loop().call_soon,
+            loop.call_soon,
             TracedDeliveries(self.stats, self.tracing) if self.tracing.is_recording else self.stats,
-            send=choose_send(use_native=use_native),
+            alone_members=alone_members,
+            send=send,
             send_each=choose_send_each(use_native=use_native),
         )
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sharedjox_gateway.hub.channel import Channel, Delivery
-from sharedjox_gateway.hub.fanout import MAX_JOINED_BYTES, Fanout
+from sharedjox_gateway.hub.channel import Channel, Delivery, Member
+from sharedjox_gateway.hub.fanout import MAX_JOINED_BYTES, Fanout, offer_to_each
 
 
 class RecordingMember:
@@ -54,11 +54,18 @@ class ManualLoop:
 class Bench:
     """A fan-out with a manual loop and members by number."""
 
-    def __init__(self, slice_members: int = 2) -> None:
+    def __init__(self, slice_members: int = 2, *, alone_members: int = 0, cut_at: int = 0) -> None:
         self.loop = ManualLoop()
         self.members: dict[str, RecordingMember] = {}
         self.observer = RecordingObserver()
-        self.fanout = Fanout(self.loop.call_soon, self.members.get, self.observer, slice_members)
+        self.cut_at = cut_at
+        """Members after which each call is cut short; 0 for never."""
+        self.fanout = Fanout(
+            self.loop.call_soon, self.members.get, self.observer, slice_members, alone_members, self.send
+        )
+
+    def send(self, members: list[Member], start: int, stop: int, data: bytes) -> int:
+        return offer_to_each(members, start, min(stop, start + self.cut_at) if self.cut_at else stop, data)
 
     def member(self, number: int) -> RecordingMember:
         return self.members.setdefault(f"{number}.0", RecordingMember(f"{number}.0"))
@@ -104,6 +111,35 @@ def test_a_big_channel_lets_others_have_their_turn() -> None:
     bench.loop.turn()
     assert bench.member(1000).events == [2]
     assert bench.member(99).events == []
+
+
+def test_a_channel_that_is_alone_goes_on_until_other_work_waits() -> None:
+    bench = Bench(slice_members=2, alone_members=50)
+    big = Channel("1", "big")
+    for number in range(60):
+        big.add(bench.member(number))
+    bench.fanout.deliver(big, delivery(1))
+    bench.loop.turn()
+    assert [bench.member(number).events for number in (49, 50)] == [[1], []]
+    bench.cut_at = 4
+    bench.loop.turn()
+    assert [bench.member(number).events for number in (53, 54)] == [[1], []]
+    bench.loop.run()
+    assert bench.member(59).events == [1]
+
+
+def test_a_channel_that_is_not_alone_serves_no_more_than_a_slice() -> None:
+    bench = Bench(slice_members=2, alone_members=50)
+    first, second = Channel("1", "first"), Channel("1", "second")
+    for number in range(60):
+        first.add(bench.member(number))
+        second.add(bench.member(100 + number))
+    bench.fanout.deliver(first, delivery(1))
+    bench.fanout.deliver(second, delivery(2))
+    bench.loop.turn()
+    assert [bench.member(number).events for number in (1, 2, 100)] == [[1], [], []]
+    bench.loop.turn()
+    assert [bench.member(number).events for number in (2, 101, 102)] == [[], [2], []]
 
 
 def test_the_sender_does_not_get_its_own_event_but_gets_the_others() -> None:
@@ -164,16 +200,16 @@ STEPS = st.lists(
 )
 
 
-@given(STEPS, st.integers(1, 5))
+@given(STEPS, st.integers(1, 5), st.integers(0, 9), st.integers(0, 3))
 @settings(max_examples=600)
 def test_members_get_exactly_what_came_while_they_were_members(
-    steps: list[tuple[str, int]], slice_members: int
+    steps: list[tuple[str, int]], slice_members: int, alone_members: int, cut_at: int
 ) -> None:
     """A member gets every event between its join and its leave; what was under way when it left it may miss, no more.
 
     The position it was told at its join covers all earlier events, so none of those may come.
     """
-    bench = Bench(slice_members)
+    bench = Bench(slice_members, alone_members=alone_members, cut_at=cut_at)
     channel = Channel("1", "a")
     event = 0
     entitled: dict[int, list[int]] = {}

@@ -31,4 +31,4 @@ def test_with_a_compiler_it_can_be_built() -> None:
 def test_switched_off_it_is_not_used() -> None:
     from sharedjox_gateway.hub.fanout import offer_to_each
 
-    assert sending.choose_send(use_native=False) is offer_to_each
+    assert sending.choose_send(use_native=False) == (offer_to_each, 0)

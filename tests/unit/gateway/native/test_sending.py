@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import cast
 
 import pytest
@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from sharedjox_gateway.apps import App
 from sharedjox_gateway.connection import sending
 from sharedjox_gateway.connection.connection import Connection
-from sharedjox_gateway.hub.fanout import Send, SendEach, offer_to_each
+from sharedjox_gateway.hub.channel import Member
+from sharedjox_gateway.hub.fanout import SendEach, offer_to_each
 from sharedjox_gateway.protocol.websocket import read_single_text
 
 from tests.support.polling import eventually, scaled
@@ -23,17 +24,27 @@ from tests.support.polling import eventually, scaled
 APP = App(id="1", key="key", secret="secret")
 
 
-def as_pieces(send_each: SendEach) -> Send:
-    return lambda members, data: send_each(list(members), [data] * len(members))
+SendToAll = Callable[[Sequence[Member], bytes], None]
 
 
-def implementations() -> dict[str, Send]:
+def as_pieces(send_each: SendEach) -> SendToAll:
+    return lambda members, data: send_each([*members], [data] * len(members))
+
+
+def to_all(send: SendToAll) -> SendToAll:
+    def send_to_all(members: Sequence[Member], data: bytes) -> None:
+        assert send([*members], 0, len(members), data) == len(members)
+
+    return send_to_all
+
+
+def implementations() -> dict[str, SendToAll]:
     """All that this machine has; the loops in C from the first member on."""
-    found: dict[str, Send] = {"transports": sending.choose_send(use_native=False)}
+    found: dict[str, SendToAll] = {"transports": to_all(sending.choose_send(use_native=False)[0])}
     found["transports, pieces"] = as_pieces(sending.choose_send_each(use_native=False))
     native = sending._native()
     if native is not None:
-        found["native"] = sending.native_send(native.send_many, worth_it=1)
+        found["native"] = to_all(sending.native_send(native.send_many, worth_it=1))
         found["native, pieces"] = as_pieces(sending.native_send_each(native.send_each, worth_it=1))
     return found
 
@@ -122,12 +133,12 @@ async def peers() -> AsyncIterator[Peers]:
 
 
 @pytest.fixture(params=sorted(IMPLEMENTATIONS))
-def send(request: pytest.FixtureRequest) -> Send:
+def send(request: pytest.FixtureRequest) -> SendToAll:
     return IMPLEMENTATIONS[request.param]
 
 
 async def test_a_closed_connection_gets_nothing_even_when_its_descriptor_is_somebody_elses(
-    peers: Peers, send: Send
+    peers: Peers, send: SendToAll
 ) -> None:
     old = await peers.add()
     send([old], b"first")
@@ -143,7 +154,9 @@ async def test_a_closed_connection_gets_nothing_even_when_its_descriptor_is_some
     assert old_fd != sending.NO_DESCRIPTOR
 
 
-async def test_a_connection_that_closes_gets_its_close_frame_and_nothing_behind_it(peers: Peers, send: Send) -> None:
+async def test_a_connection_that_closes_gets_its_close_frame_and_nothing_behind_it(
+    peers: Peers, send: SendToAll
+) -> None:
     connection = await peers.add()
     send([connection], b"last")
     connection.close(1000, "bye")
@@ -151,7 +164,7 @@ async def test_a_connection_that_closes_gets_its_close_frame_and_nothing_behind_
     assert peers.read(0) == b"last" + b"\x88\x05\x03\xe8bye"
 
 
-async def test_a_reset_by_the_peer_harms_nobody_else(peers: Peers, send: Send) -> None:
+async def test_a_reset_by_the_peer_harms_nobody_else(peers: Peers, send: SendToAll) -> None:
     gone, there = await peers.add(), await peers.add()
     send([gone, there], b"1")
     peers.sockets[0].close()
@@ -161,7 +174,7 @@ async def test_a_reset_by_the_peer_harms_nobody_else(peers: Peers, send: Send) -
     assert peers.read(1) == b"123"
 
 
-async def test_what_is_queued_is_never_overtaken(peers: Peers, send: Send) -> None:
+async def test_what_is_queued_is_never_overtaken(peers: Peers, send: SendToAll) -> None:
     connection = await peers.add()
     big = b"a" * 1_000_000
     send([connection], big)
@@ -181,7 +194,7 @@ async def test_what_is_queued_is_never_overtaken(peers: Peers, send: Send) -> No
 
 
 async def test_what_did_not_go_whole_is_not_overtaken_by_what_follows_in_the_same_step(
-    peers: Peers, send: Send
+    peers: Peers, send: SendToAll
 ) -> None:
     connection, other = await peers.add(), await peers.add()
     send([connection, other], b"x")  # by now their descriptors are known
@@ -204,7 +217,7 @@ async def test_each_gets_its_own_piece(peers: Peers) -> None:
     assert [peers.read(index) for index in range(3)] == [b"14" * 4, b"22" * 4, b"333" * 4]
 
 
-async def test_a_member_that_is_no_socket_is_offered_the_bytes(peers: Peers, send: Send) -> None:
+async def test_a_member_that_is_no_socket_is_offered_the_bytes(peers: Peers, send: SendToAll) -> None:
     class Recorder:
         socket_id = "1.1"
 
@@ -218,7 +231,7 @@ async def test_a_member_that_is_no_socket_is_offered_the_bytes(peers: Peers, sen
     assert peers.read(0) == b"x"
 
 
-async def test_a_member_beyond_its_limit_is_closed_alone(peers: Peers, send: Send) -> None:
+async def test_a_member_beyond_its_limit_is_closed_alone(peers: Peers, send: SendToAll) -> None:
     slow, quick = await peers.add(), await peers.add()
     peers.owner.max_buffer_bytes = 100_000
     for _ in range(8):
@@ -246,6 +259,45 @@ def test_under_tls_there_is_no_descriptor() -> None:
     assert holder.fd == sending.NO_DESCRIPTOR
 
 
+class Counter:
+    """A member that is no socket and counts what it is offered."""
+
+    def __init__(self) -> None:
+        self.socket_id = "1.1"
+        self.writes: list[bytes | memoryview] = []
+        self.offer: Callable[[bytes | memoryview], object] = self.writes.append
+
+
+def test_a_long_slice_ends_early_when_the_loop_has_something_else_to_do() -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_interrupted_slice())
+
+
+async def _interrupted_slice() -> None:
+    send, most = sending.choose_send(loop=asyncio.get_running_loop())
+    members = [Counter() for _ in range(most)]
+    assert send([*members], 0, most, b"1") == most  # nothing waits
+    ours, theirs = socket.socketpair()
+    arrived = asyncio.Event()
+    asyncio.get_running_loop().add_reader(ours, arrived.set)
+    await asyncio.sleep(0)  # the loop watches it now
+    theirs.send(b"!")
+    end = send([*members], 0, most, b"2")
+    assert 0 < end < most
+    assert [len(member.writes) for member in members] == [2] * end + [1] * (most - end)
+    await arrived.wait()
+    asyncio.get_running_loop().remove_reader(ours)
+    ours.close()
+    theirs.close()
+
+
+def test_without_a_loop_that_tells_what_waits_slices_stay_short() -> None:
+    loop = asyncio.SelectorEventLoop()
+    assert sending.choose_send(loop=loop)[1] == 0
+    assert sending.choose_send(use_native=False, loop=loop)[1] == 0
+    loop.close()
+
+
 @pytest.mark.parametrize("name", sorted(IMPLEMENTATIONS))
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 @given(seed=st.integers(0, 2**32))
@@ -257,7 +309,7 @@ def test_every_stream_is_whole_and_in_order_however_slowly_it_is_read(
         runner.run(_mixed_traffic(IMPLEMENTATIONS[name], random.Random(seed)))
 
 
-async def _mixed_traffic(send: Send, dice: random.Random) -> None:
+async def _mixed_traffic(send: SendToAll, dice: random.Random) -> None:
     peers = Peers()
     for _ in range(3):
         await peers.add()
@@ -267,7 +319,7 @@ async def _mixed_traffic(send: Send, dice: random.Random) -> None:
         data = b"%d," % number * dice.choice((1, 50, 4000, 20000))
         for index in chosen:
             expected[index] += data
-        (send if dice.random() < 0.7 else offer_to_each)([peers.connections[index] for index in chosen], data)
+        (send if dice.random() < 0.7 else to_all(offer_to_each))([peers.connections[index] for index in chosen], data)
         reading = [index for index in range(3) if dice.random() < 0.4]
         for index in reading:
             received[index] += peers.read(index, dice.choice((10, 5000, 1 << 20)))

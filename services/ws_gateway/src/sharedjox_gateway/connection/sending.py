@@ -7,7 +7,7 @@ The loop costs one system call per connection and nothing else; it earns 15-40 %
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from sharedjox_gateway.hub.channel import Member
@@ -20,7 +20,10 @@ UNASKED: Final = -2
 WORTH_IT: Final = 16
 """Members from which on the loop in C is the quicker way."""
 
-SendMany = Callable[[list[Member], bytes], list[tuple[Member, int]]]
+LONG_SLICE: Final = 256
+"""Members served per loop step where the loop in C stops by itself as soon as something else waits."""
+
+SendMany = Callable[[list[Member], int, int, bytes, int], tuple[int, list[tuple[int, int]]]]
 SendPieces = Callable[[list[Member], list[bytes]], list[tuple[int, int]]]
 
 
@@ -37,10 +40,22 @@ def _native() -> _NativeModule | None:
     return cast("_NativeModule", _sending)
 
 
-def choose_send(*, use_native: bool = True) -> Send:
-    """The way for the hub to write to a slice of a channel's members."""
+def choose_send(*, use_native: bool = True, loop: asyncio.AbstractEventLoop | None = None) -> tuple[Send, int]:
+    """The way for the hub to write to a channel's members, and how many of them in a step while no other channel waits.
+
+    The latter is 0, for no more than usual, where the loop in C could not be cut short by what else `loop` has to do.
+    """
     native = _native() if use_native else None
-    return native_send(native.send_many) if native is not None else offer_to_each
+    if native is None:
+        return offer_to_each, 0
+    loop_fd = _descriptor_of_loop(loop)
+    return native_send(native.send_many, loop_fd), 0 if loop_fd == NO_DESCRIPTOR else LONG_SLICE
+
+
+def _descriptor_of_loop(loop: asyncio.AbstractEventLoop | None) -> int:
+    """What is readable as soon as the loop has something to do; only uvloop tells."""
+    backend = getattr(loop, "_get_backend_id", None)
+    return NO_DESCRIPTOR if backend is None else int(backend())
 
 
 def choose_send_each(*, use_native: bool = True) -> SendEach:
@@ -49,17 +64,19 @@ def choose_send_each(*, use_native: bool = True) -> SendEach:
     return native_send_each(native.send_each) if native is not None else offer_each
 
 
-def native_send(send_many: SendMany, *, worth_it: int = WORTH_IT) -> Send:
+def native_send(send_many: SendMany, loop_fd: int = NO_DESCRIPTOR, *, worth_it: int = WORTH_IT) -> Send:
     """Sends by `send_many`; what a socket does not take at once goes on through its transport, in order."""
 
-    def send(members: Sequence[Member], data: bytes) -> None:
-        if len(members) < worth_it:
-            offer_to_each(members, data)
-            return
-        for member, sent in send_many(cast("list[Member]", members), data):
+    def send(members: list[Member], start: int, stop: int, data: bytes) -> int:
+        if stop - start < worth_it:
+            return offer_to_each(members, start, stop, data)
+        end, unsent = send_many(members, start, stop, data, loop_fd)
+        for index, sent in unsent:
+            member = members[index]
             member.offer(memoryview(data)[sent:] if sent else data)
             if getattr(member, "fd", NO_DESCRIPTOR) == UNASKED:
                 ask_descriptor(cast("_Socketlike", member))
+        return end
 
     return send
 

@@ -11,7 +11,7 @@ are not served by it: their position already covers its events.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from .channel import Channel, Delivery, Member
@@ -34,14 +34,16 @@ class FanoutObserver(Protocol):
 
 
 FindMember = Callable[[str], Member | None]
-Send = Callable[[Sequence[Member], bytes], None]
-"""Offers the same bytes to each of some members."""
+Send = Callable[[list[Member], int, int, bytes], int]
+"""Offers the same bytes to the members of a list from one index to before another; returns the index before which it
+stopped: the latter, or an earlier one because other work waits."""
 
 
-def offer_to_each(members: Sequence[Member], data: bytes) -> None:
+def offer_to_each(members: list[Member], start: int, stop: int, data: bytes) -> int:
     """The plain `Send`."""
-    for member in members:
+    for member in members[start:stop]:
         member.offer(data)
+    return stop
 
 
 SendEach = Callable[[list[Member], list[bytes]], None]
@@ -109,19 +111,23 @@ class _Pass:
                 self.served += 1
 
     def step(self, channel: Channel, budget: int, send: Send) -> int:
-        """Serve some members, up to `budget` when the write is small; returns what it cost."""
+        """Serve some members, up to `budget` when the write is small; returns what it cost: all, if cut short."""
         start = self.index
         weight = 1 + len(self.data) // MEMBER_BYTES
-        chunk = self.members[start : start + (budget // weight or 1)]
-        self.index = start + len(chunk)
-        if channel.version == self.version:
-            serving = chunk
-        else:
-            current, first = channel.members, self.first
-            serving = [member for member in chunk if current.get(member, first) < first]
-        send(serving, self.data)
-        self.served += len(serving)
-        return len(chunk) * weight
+        stop = min(start + (budget // weight or 1), len(self.members))
+        if channel.version != self.version:
+            stop -= self._skip_those_who_left(channel, start, stop)
+        self.index = send(self.members, start, stop, self.data)
+        self.served += self.index - start
+        return (self.index - start) * weight if self.index == stop else budget
+
+    def _skip_those_who_left(self, channel: Channel, start: int, stop: int) -> int:
+        """Take members that left out of those who are next; returns how many they were."""
+        current, first = channel.members, self.first
+        members = self.members
+        staying = [member for member in members[start:stop] if current.get(member, first) < first]
+        members[start:stop] = staying
+        return stop - start - len(staying)
 
     @property
     def is_done(self) -> bool:
@@ -198,7 +204,17 @@ class Fanout:
     process's connections.
     """
 
-    __slots__ = ("_find_member", "_is_scheduled", "_observer", "_queue", "_schedule", "_send", "_send_each", "_slice")
+    __slots__ = (
+        "_alone",
+        "_find_member",
+        "_is_scheduled",
+        "_observer",
+        "_queue",
+        "_schedule",
+        "_send",
+        "_send_each",
+        "_slice",
+    )
 
     def __init__(
         self,
@@ -206,6 +222,7 @@ class Fanout:
         find_member: FindMember,
         observer: FanoutObserver,
         slice_members: int = SLICE_MEMBERS,
+        alone_members: int = 0,
         send: Send = offer_to_each,
         send_each: SendEach = offer_each,
     ) -> None:
@@ -213,6 +230,7 @@ class Fanout:
         self._find_member = find_member
         self._observer = observer
         self._slice = slice_members
+        self._alone = alone_members
         self._send = send
         self._send_each = send_each
         self._queue: deque[Channel] = deque()
@@ -245,7 +263,7 @@ class Fanout:
                 budget -= gathered.take(channel)
             else:
                 gathered.send(self._send_each, self._observer)  # first: whoever is on both gets them as they came
-                budget -= self._serve(channel, budget)
+                budget -= self._serve(channel, budget if queue else max(budget, self._alone))
             if channel.fanout is None and not channel.pending:
                 channel.is_queued = False
             else:

@@ -22,12 +22,13 @@ class Hub(Generic[M]):
         schedule: Callable[[Callable[[], None]], object],
         observer: FanoutObserver,
         slice_members: int = SLICE_MEMBERS,
+        alone_members: int = 0,
         send: Send = offer_to_each,
         send_each: SendEach = offer_each,
     ) -> None:
         self.connections: dict[str, M] = {}
         self._channels: dict[str, dict[str, Channel]] = {}
-        fanout = Fanout(schedule, self.connections.get, observer, slice_members, send, send_each)
+        fanout = Fanout(schedule, self.connections.get, observer, slice_members, alone_members, send, send_each)
         self.deliver = fanout.deliver
         """Hand an event to the channel's present members, soon and in order."""
 
