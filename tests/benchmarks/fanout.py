@@ -21,7 +21,7 @@ from sharedjox_devstack.redis import EmbeddedRedis
 
 from . import machine, servers
 from .report import Report, read_budgets
-from .scenarios import Flood, Rate, Results, Scenario, StartServer, median, per_core, run_side_by_side
+from .scenarios import Flood, Idle, Rate, Results, Scenario, StartServer, median, per_core, run_side_by_side
 from .servers import Server
 
 PRIVATE, PUBLIC = "private-bench", "bench"
@@ -40,8 +40,8 @@ def few(seconds: float) -> list[Scenario]:
 
 
 def many(seconds: float) -> list[Scenario]:
-    """On 10,000 connections: one event in flight, then half load with pings of another connection meanwhile."""
-    return [Flood("w1", 1, seconds), Rate("rate5", 5, seconds + 1, probe_ms=7)]
+    """On 10,000 connections: one event in flight, then pings of another connection, alone and beside half load."""
+    return [Flood("w1", 1, seconds), Idle("idle", seconds), Rate("rate5", 5, seconds + 1, probe_ms=7)]
 
 
 def slow_readers(seconds: float) -> list[Scenario]:
@@ -101,6 +101,7 @@ def figures(rounds: Rounds) -> dict[str, float]:
     )
     for kind, each in rounds.items():
         found[f"{kind}_other_traffic_p99_ms"] = median(results["10k"]["rate5"]["probe"]["p99_ms"] for results in each)
+        found[f"{kind}_idle_traffic_p99_ms"] = median(results["10k"]["idle"]["probe"]["p99_ms"] for results in each)
     found["failed_runs"] = sum(
         not result["ok"]
         for each in rounds.values()

@@ -48,7 +48,20 @@ class Rate:
         return client.rate(self.per_second, self.seconds, probe_ms=self.probe_ms)
 
 
-Scenario = Flood | Rate
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing but the probe: the least that it waits on this machine, in the state it is in."""
+
+    name: str
+    seconds: float = 3.0
+    probe_ms: int = 7
+
+    def run(self, client: LoadClient) -> Result:
+        """Run it."""
+        return client.idle(self.seconds, probe_ms=self.probe_ms)
+
+
+Scenario = Flood | Rate | Idle
 Results = dict[str, Result]
 StartServer = Callable[[], AbstractContextManager[Server]]
 

@@ -91,6 +91,10 @@ class LoadClient:
         """Publish at fixed times, whatever the server does."""
         return self._run(f"rate {per_second} {seconds} {probe_ms}")
 
+    def idle(self, seconds: float, *, probe_ms: int) -> Result:
+        """Publish nothing: what the probe waits on this machine without our doing."""
+        return self._run(f"idle {seconds} {probe_ms}")
+
     def churn(self, seconds: float) -> Result:
         """Leave and join again, one connection after the other."""
         return self._run(f"churn {seconds}")

@@ -225,7 +225,7 @@ static bool obey(char *line) {
         shared->rate = a;
         run(C_RATE, b, (int)c);
     } else if (!strcmp(name, "idle")) {
-        run(C_IDLE, a, 0);
+        run(C_IDLE, a, (int)b);
     } else if (!strcmp(name, "churn")) {
         run(C_CHURN, a, 0);
     } else if (!strcmp(name, "quit")) {

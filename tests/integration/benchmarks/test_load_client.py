@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sharedjox_devstack.ports import free_port
 from sharedjox_devstack.redis import EmbeddedRedis
 
 from tests.benchmarks import servers
 from tests.benchmarks.load_client.client import LoadClient, LoadFailedError, Result
 from tests.benchmarks.load_client.compiler import NoCompilerError, find_compiler
-from tests.benchmarks.scenarios import Flood, Rate, run_scenarios
+from tests.benchmarks.scenarios import Flood, Idle, Rate, StartServer, run_scenarios, run_side_by_side
+from tests.benchmarks.servers import Server
 
 
 def flood_baseline(folder: Path, fault: str) -> Result:
@@ -67,11 +71,40 @@ def test_the_gateway_delivers_everything_once_and_in_order(
         results = run_scenarios(
             server,
             100,
-            [Flood("burst", 16, 0.4), Rate("rate", 200, 0.4, probe_ms=20), Rate("slow", 200, 0.4, stalled=3)],
+            [
+                Flood("burst", 16, 0.4),
+                Idle("idle", 0.4, probe_ms=20),
+                Rate("rate", 200, 0.4, probe_ms=20),
+                Rate("slow", 200, 0.4, stalled=3),
+            ],
         )
     assert results["connect"]["connections"] == 100
-    assert [results[name]["ok"] for name in ("burst", "rate", "slow")] == [True] * 3
-    assert results["rate"]["probe"]["count"] > 0
+    assert [results[name]["ok"] for name in ("burst", "idle", "rate", "slow")] == [True] * 4
+    assert min(results[name]["probe"]["count"] for name in ("idle", "rate")) > 0
+    assert results["idle"]["published"] == 0
+
+
+def test_servers_side_by_side_are_all_measured_and_one_that_refuses_stops_no_other(
+    tmp_path: Path, redis_server: EmbeddedRedis
+) -> None:
+    @contextlib.contextmanager
+    def refusing() -> Iterator[Server]:
+        with servers.baseline(tmp_path, channel="bench") as server:
+            yield Server("refusing", [], server.pids, [*server.options, "--ports", str(free_port())])
+
+    kinds: dict[str, StartServer] = {
+        "gateway": lambda: servers.gateway(tmp_path, redis_server, channel="private-bench"),
+        "refusing": refusing,
+        "c": lambda: servers.baseline(tmp_path, channel="bench"),
+    }
+    scenarios = [Flood("burst", 8, 0.2), Rate("rate", 100, 0.2)]
+    found = run_side_by_side(kinds, 20, scenarios, skipped=lambda kind, each: kind == "c" and isinstance(each, Rate))
+    assert {kind: sorted(results) for kind, results in found.items()} == {
+        "gateway": ["burst", "connect", "rate"],
+        "refusing": [],
+        "c": ["burst", "connect"],
+    }
+    assert all(found[kind]["burst"]["ok"] for kind in ("gateway", "c"))
 
 
 def test_every_connection_on_a_channel_of_its_own(tmp_path: Path, redis_server: EmbeddedRedis) -> None:
