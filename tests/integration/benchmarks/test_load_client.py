@@ -15,7 +15,7 @@ from sharedjox_devstack.redis import EmbeddedRedis
 from tests.benchmarks import servers
 from tests.benchmarks.load_client.client import LoadClient, LoadFailedError, Result
 from tests.benchmarks.load_client.compiler import NoCompilerError, find_compiler
-from tests.benchmarks.scenarios import Flood, Idle, Rate, StartServer, run_scenarios, run_side_by_side
+from tests.benchmarks.scenarios import Flood, Idle, Rate, Scenario, StartServer, run_scenarios, run_side_by_side
 from tests.benchmarks.servers import Server
 
 
@@ -97,7 +97,7 @@ def test_servers_side_by_side_are_all_measured_and_one_that_refuses_stops_no_oth
         "refusing": refusing,
         "c": lambda: servers.baseline(tmp_path, channel="bench"),
     }
-    scenarios = [Flood("burst", 8, 0.2), Rate("rate", 100, 0.2)]
+    scenarios: list[Scenario] = [Flood("burst", 8, 0.2), Rate("rate", 100, 0.2)]
     found = run_side_by_side(kinds, 20, scenarios, skipped=lambda kind, each: kind == "c" and isinstance(each, Rate))
     assert {kind: sorted(results) for kind, results in found.items()} == {
         "gateway": ["burst", "connect", "rate"],

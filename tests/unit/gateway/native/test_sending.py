@@ -16,7 +16,7 @@ from sharedjox_gateway.apps import App
 from sharedjox_gateway.connection import sending
 from sharedjox_gateway.connection.connection import Connection
 from sharedjox_gateway.hub.channel import Member
-from sharedjox_gateway.hub.fanout import SendEach, offer_to_each
+from sharedjox_gateway.hub.fanout import Send, SendEach, offer_to_each
 from sharedjox_gateway.protocol.websocket import read_single_text
 
 from tests.support.polling import eventually, scaled
@@ -31,7 +31,7 @@ def as_pieces(send_each: SendEach) -> SendToAll:
     return lambda members, data: send_each([*members], [data] * len(members))
 
 
-def to_all(send: SendToAll) -> SendToAll:
+def to_all(send: Send) -> SendToAll:
     def send_to_all(members: Sequence[Member], data: bytes) -> None:
         assert send([*members], 0, len(members), data) == len(members)
 
