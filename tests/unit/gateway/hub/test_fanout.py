@@ -142,6 +142,53 @@ def test_a_channel_that_is_not_alone_serves_no_more_than_a_slice() -> None:
     assert [bench.member(number).events for number in (2, 101, 102)] == [[], [2], []]
 
 
+def test_an_event_that_comes_during_a_walk_sets_out_at_once_and_goes_around() -> None:
+    bench = Bench(slice_members=3)
+    channel = Channel("1", "a")
+    for number in range(9):
+        channel.add(bench.member(number))
+    bench.fanout.deliver(channel, delivery(1))
+    bench.loop.turn()
+    bench.fanout.deliver(channel, delivery(2, "404.404"))  # whose sender is elsewhere
+    bench.loop.turn()
+    assert [bench.member(number).events for number in (0, 3, 6)] == [[1], [1, 2], []]
+    assert len(bench.member(3).writes) == 1
+    bench.loop.turn()
+    bench.loop.turn()
+    assert [bench.member(number).events for number in range(9)] == [[1, 2]] * 9
+    assert (channel.fanout, bench.observer.deliveries) == (None, 18)
+
+
+def test_an_event_that_is_not_for_all_waits_for_the_next_walk() -> None:
+    bench = Bench(slice_members=3)
+    channel = Channel("1", "a")
+    for number in range(9):
+        channel.add(bench.member(number))
+    bench.fanout.deliver(channel, delivery(1))
+    bench.loop.turn()
+    bench.fanout.deliver(channel, delivery(2, bench.member(8).socket_id))
+    bench.fanout.deliver(channel, delivery(3))
+    bench.loop.turn()
+    assert bench.member(3).events == [1]
+    bench.loop.run()
+    assert [bench.member(number).events for number in (0, 7, 8)] == [[1, 2, 3], [1, 2, 3], [1, 3]]
+    assert bench.observer.deliveries == 9 + 2 * 9
+
+
+def test_who_joins_during_a_walk_gets_only_what_comes_then() -> None:
+    bench = Bench(slice_members=3)
+    channel = Channel("1", "a")
+    for number in range(9):
+        channel.add(bench.member(number))
+    bench.fanout.deliver(channel, delivery(1))
+    bench.loop.turn()
+    channel.add(bench.member(9))
+    bench.fanout.deliver(channel, delivery(2))
+    channel.discard(bench.member(4))
+    bench.loop.run()
+    assert [bench.member(number).events for number in (3, 4, 9)] == [[1, 2], [], [2]]
+
+
 def test_the_sender_does_not_get_its_own_event_but_gets_the_others() -> None:
     bench = Bench()
     channel = Channel("1", "a")
@@ -191,9 +238,9 @@ def test_a_huge_backlog_goes_out_in_bounded_writes() -> None:
 
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("join"), st.integers(0, 7)),
-        st.tuples(st.just("leave"), st.integers(0, 7)),
-        st.tuples(st.just("deliver"), st.integers(-1, 7)),
+        st.tuples(st.just("join"), st.integers(0, 11)),
+        st.tuples(st.just("leave"), st.integers(0, 11)),
+        st.tuples(st.just("deliver"), st.integers(-1, 13)),  # beyond 11: a sender that is no member here
         st.tuples(st.just("turn"), st.just(0)),
     ),
     max_size=80,

@@ -38,7 +38,10 @@ class Delivery(Struct, frozen=True, gc=False):
 class FanoutPass(Protocol):
     """A walk over the members that is under way."""
 
-    deliveries: list[Delivery]
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """What has not reached all of them, the oldest first."""
+        ...
 
 
 class Channel:
