@@ -136,7 +136,10 @@ async def test_unsubscribe_behind_subscribe_is_not_overtaken(
         await client.send(f"pusher:{event}", {"channel": "hasty"})
     await client.wait_for("pusher_internal:subscription_succeeded", count=2)
     await client.round_trip()
+    witness = await clients.open(gateway)
+    await witness.subscribe("hasty")
     await publisher.publish("hasty", {"n": 1})
+    await witness.wait_for("test.event")  # or the gateway may take up the next subscribe before it
     await client.subscribe("hasty")
     await publisher.publish("hasty", {"n": 2})
     await client.wait_for("test.event")
@@ -253,6 +256,7 @@ async def test_client_events_over_the_rate_are_dropped_with_one_error_each(
     assert {error.data["code"] for error in errors} == {4301}
     delivered = sent - len(errors)
     assert 10 <= delivered < sent
+    await there.wait_for("client-x", count=delivered)
     await publisher.publish("private-rate", {"n": "mark"})
     await there.wait_for("test.event")
     assert len(there.of("client-x")) == delivered, "what was told to be dropped was dropped"
@@ -269,6 +273,7 @@ async def test_too_large_client_events_are_refused(
         await here.send(name, "x" * size, "private-size")  # with its quotes, data has two bytes more
     await here.wait_for("pusher:error", count=2)
     assert {error.data["code"] for error in here.of("pusher:error")} == {4301}
+    await there.wait_for(fitting)
     await publisher.publish("private-size", {"n": "mark"})
     await there.wait_for("test.event")
     heard = [frame.event for frame in there.frames if frame.event.startswith("client-")]
