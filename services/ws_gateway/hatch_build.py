@@ -20,6 +20,7 @@ PACKAGE = Path("src") / "sharedjox_gateway"
 EXTENSIONS = {
     "sending.c": PACKAGE / "connection" / "_sending.abi3.so",
     "receiving.c": PACKAGE / "protocol" / "_receiving.abi3.so",
+    "pushes.c": PACKAGE / "broker" / "_pushes.abi3.so",
 }
 if sys.platform == "linux":
     EXTENSIONS["sockets.c"] = PACKAGE / "connection" / "_sockets.abi3.so"  # epoll

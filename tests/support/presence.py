@@ -54,7 +54,7 @@ async def all_believe(
 
         def agrees(client: PusherClient = client) -> bool:
             members = believed_members(client, channel)
-            assert members == expected
+            assert members == expected, f"{sorted(members)}, not {sorted(expected)}"
             return True
 
         await eventually(agrees, deadline, what=f"{client.socket_id} knows the members of {channel}")

@@ -10,22 +10,25 @@ import time
 from collections.abc import Callable
 
 from sharedjox_contracts.control import Command
-from sharedjox_contracts.publication import NOT_DURABLE, Publication
+from sharedjox_contracts.publication import NOT_DURABLE, Header, Publication
+
+from sharedjox_gateway.hub.channel import Arrival
 
 from .broker.base import NOWHERE, Broker, HistoryPage, Place
 from .connection.connection import Connection
 from .history import HistoryReader
 from .hub.channel import Channel, Delivery
+from .hub.fanout import MEMBER_BYTES, SMALL_CHANNEL
 from .hub.hub import Hub
 from .join import RosterKeeper
 from .protocol import messages
 from .protocol.messages import Position
-from .protocol.websocket import encode_frame
+from .protocol.websocket import encode_frame, payload_of
 from .stats import Stats
 
 
 class ChannelFeed:
-    """Keeps the hub's channels in step with the broker. Implements `broker.base.BrokerListener`."""
+    """Keeps the hub's channels in step with the broker. Implements `broker.base.ChannelListener`."""
 
     def __init__(self, hub: Hub[Connection], stats: Stats, on_command: Callable[[str, Command], None]) -> None:
         self._hub = hub
@@ -43,7 +46,7 @@ class ChannelFeed:
         self._broker = broker
         self.history = HistoryReader(broker)
 
-    # --- BrokerListener ---------------------------------------------------------------------------------------------
+    # --- ChannelListener --------------------------------------------------------------------------------------------
 
     def place(self, app_id: str, channel: str) -> Place:
         """See `BrokerListener.place`."""
@@ -89,6 +92,39 @@ class ChannelFeed:
             found.held = [publication]
             self._catch_up(found)
 
+    def arrived(self, arrivals: list[Arrival]) -> None:
+        """See `ChannelListener.arrived`. What `published` comes to, without its objects.
+
+        While nothing waits in the fan-out, events for a few members are sent before the next thing is read from Redis.
+        """
+        singles: list[Arrival] = []
+        room = self._hub.room()
+        repeats = 0
+        for arrival in arrivals:
+            channel, offset, epoch, event, event_id, committed_at_us, frame = arrival
+            if channel.held is not None or (offset and (offset != channel.offset + 1 or epoch != channel.epoch)):
+                self._out_of_turn(channel, arrival)
+                repeats += 1
+                continue
+            if offset:
+                channel.offset = offset
+                channel.newest_id = event_id
+            members, is_cache = len(channel.members), channel.kind.is_cache
+            if 0 < members <= room and members <= SMALL_CHANNEL and len(frame) < MEMBER_BYTES and not is_cache:
+                room -= members
+                channel.sequence += 1
+                singles.append(arrival)
+                continue
+            delivery = Delivery(frame, event, "", committed_at_us, offset)
+            if offset and is_cache:
+                channel.newest = delivery
+            self._hub.deliver(channel, delivery)
+            if members:
+                room = 0
+        self._stats.events_received += len(arrivals) - repeats
+        if singles:
+            self._hub.deliver_now(singles)
+
     def commanded(self, app_id: str, command: Command) -> None:
         """See `BrokerListener.commanded`."""
         self._on_command(app_id, command)
@@ -99,6 +135,12 @@ class ChannelFeed:
         self._catch_up(channel)
 
     # --- in order ---------------------------------------------------------------------------------------------------
+
+    def _out_of_turn(self, channel: Channel, arrival: Arrival) -> None:
+        """An event that is no news, or has to wait until others were fetched."""
+        _, offset, epoch, event, event_id, committed_at_us, frame = arrival
+        header = Header(event, event_id=event_id, committed_at_us=committed_at_us)
+        self.published(channel.app_id, channel.name, Publication(offset, epoch, header, payload_of(frame)))
 
     def _deliver(self, channel: Channel, publication: Publication) -> None:
         header = publication.header

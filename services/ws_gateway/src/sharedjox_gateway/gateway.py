@@ -79,6 +79,7 @@ class Gateway:
             settings.history(),
             self.apps.ids,
             probe_seconds=settings.redis_probe_seconds,
+            use_native=settings.gateway_native,
         )
         self.cluster = self._make_cluster()
         self.broker: RedisBroker | ClusterBroker = self.cluster or self.redis
@@ -118,6 +119,7 @@ class Gateway:
             settings.history(),
             self._announces,
             probe_seconds=settings.redis_probe_seconds,
+            use_native=settings.gateway_native,
         )
 
     def _announces(self, app_id: str, channel: str) -> bool:

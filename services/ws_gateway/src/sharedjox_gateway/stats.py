@@ -7,6 +7,8 @@ from bisect import bisect_left
 from collections import Counter
 from typing import Final
 
+from sharedjox_gateway.hub.channel import Arrival
+
 from .hub.channel import Channel, Delivery
 
 LATENCY_BUCKETS: Final = (
@@ -74,6 +76,16 @@ class Stats:
             if delivery.committed_at_us:
                 now = now or time.time()
                 self._latency_of(delivery.event).observe(now - delivery.committed_at_us / 1e6)
+
+    def delivered_now(self, arrivals: list[Arrival], deliveries: int, size: int) -> None:
+        """See `hub.fanout.FanoutObserver`."""
+        self.deliveries += deliveries
+        self.bytes_delivered += size
+        now_us, latency = time.time() * 1e6, self.latency
+        for _, _, _, event, _, committed_at_us, _ in arrivals:
+            if committed_at_us:
+                histogram = latency.get(event) or self._latency_of(event)
+                histogram.observe((now_us - committed_at_us) / 1e6)
 
     def _latency_of(self, event: str) -> LatencyHistogram:
         histogram = self.latency.get(event)

@@ -133,7 +133,7 @@ class Subscriptions:
         if waiting is None:
             channel.held = []
             self._waiting[channel] = [join]
-            self._broker.open(channel.app_id, channel.name)
+            self._broker.open(channel.app_id, channel.name, target=channel)
         else:
             waiting.append(join)
 

@@ -8,6 +8,8 @@ from typing import Final
 from opentelemetry.trace import SpanKind
 from sharedjox_kit.tracing import Tracing
 
+from sharedjox_gateway.hub.channel import Arrival
+
 from .hub.channel import Channel, Delivery
 from .hub.fanout import FanoutObserver
 
@@ -27,6 +29,10 @@ class TracedDeliveries:
         for delivery in deliveries:
             if delivery.traceparent:
                 self._trace(channel, delivery, members)
+
+    def delivered_now(self, arrivals: list[Arrival], deliveries: int, size: int) -> None:
+        """See `hub.fanout.FanoutObserver`: none of these is for a trace."""
+        self._observer.delivered_now(arrivals, deliveries, size)
 
     def _trace(self, channel: Channel, delivery: Delivery, members: int) -> None:
         self._tracing.begin(

@@ -32,18 +32,18 @@ def cluster(tmp_path: Path, redis_server: EmbeddedRedis) -> Iterator[list[Gatewa
 
 
 async def join(clients: Clients, node: GatewayNode, *user_ids: str) -> list[PusherClient]:
-    """One connection for each user, all on the channel; ten at a time."""
+    """One connection for each user, in this order, all on the channel; ten at a time."""
     joined: list[PusherClient] = []
 
-    async def one(user_id: str) -> None:
+    async def one(user_id: str) -> PusherClient:
         client = await clients.open(node)
         await client.subscribe(CHANNEL, user_id=user_id)
-        joined.append(client)
+        return client
 
     for start in range(0, len(user_ids), 10):
         async with asyncio.TaskGroup() as group:
-            for user_id in user_ids[start : start + 10]:
-                group.create_task(one(user_id))
+            tasks = [group.create_task(one(user_id)) for user_id in user_ids[start : start + 10]]
+        joined += [task.result() for task in tasks]
     return joined
 
 

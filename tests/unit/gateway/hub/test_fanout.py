@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sharedjox_gateway.hub.channel import Channel, Delivery, Member
+from sharedjox_gateway.hub.channel import Arrival, Channel, Delivery, Member
 from sharedjox_gateway.hub.fanout import MAX_JOINED_BYTES, Fanout, offer_to_each
 
 
@@ -29,6 +29,9 @@ class RecordingObserver:
 
     def delivered(self, _channel: Channel, deliveries: list[Delivery], members: int, _size: int) -> None:
         self.deliveries += len(deliveries) * members
+
+    def delivered_now(self, _arrivals: list[Arrival], deliveries: int, _size: int) -> None:
+        self.deliveries += deliveries
 
 
 class ManualLoop:

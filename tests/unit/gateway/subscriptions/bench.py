@@ -34,7 +34,9 @@ class ScriptedBroker:
         self.denials: set[str] = set()
         self.reads: deque[tuple[int, Callable[[HistoryPage | None], None]]] = deque()
 
-    def open(self, _app_id: str, channel: str, listener: BrokerListener | None = None) -> None:
+    def open(
+        self, _app_id: str, channel: str, listener: BrokerListener | None = None, *, target: object = None
+    ) -> None:
         self.opened.append(channel)
 
     def close(self, _app_id: str, channel: str) -> None:

@@ -9,6 +9,7 @@ from msgspec import Struct
 from sharedjox_contracts.control import Command
 from sharedjox_contracts.publication import Publication
 
+from sharedjox_gateway.hub.channel import Arrival
 from sharedjox_gateway.protocol.messages import Position
 
 from .durable import DurableEvent, PublishHandler
@@ -65,6 +66,17 @@ class BrokerListener(Protocol):
         ...
 
 
+class ChannelListener(BrokerListener, Protocol):
+    """Hears the channels of clients, which are opened with a target."""
+
+    def arrived(self, arrivals: list[Arrival]) -> None:
+        """Events arrived that have nothing special about them, in order; what `published` would be told one by one.
+
+        Not of channels that were opened without a target.
+        """
+        ...
+
+
 class Broker(Protocol):
     """Publish and subscribe with history."""
 
@@ -73,8 +85,12 @@ class Broker(Protocol):
         """Whether every part of the broker answers now."""
         ...
 
-    def open(self, app_id: str, channel: str, listener: BrokerListener | None = None) -> None:
-        """Begin to listen for a channel; `opened` follows, after an outage too. `listener`: another than the usual."""
+    def open(self, app_id: str, channel: str, listener: BrokerListener | None = None, *, target: object = None) -> None:
+        """Begin to listen for a channel; `opened` follows, after an outage too.
+
+        `listener`: another than the usual. `target`: what stands for the channel in what the usual one is told has
+        `arrived`.
+        """
         ...
 
     def close(self, app_id: str, channel: str) -> None:

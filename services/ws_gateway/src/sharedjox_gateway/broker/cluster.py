@@ -24,9 +24,10 @@ from sharedjox_kit.redis_address import ClusterAddress
 from sharedjox_kit.redis_address import Place as NodePlace
 from sharedjox_kit.redis_cluster import Topology
 
+from sharedjox_gateway.hub.channel import Arrival
 from sharedjox_gateway.protocol.messages import Position
 
-from .base import BrokerListener, HistoryPage, Place
+from .base import BrokerListener, ChannelListener, HistoryPage, Place
 from .durable import DurableEvent, PublishHandler
 from .redis import RedisBroker
 from .resp import RespConnection
@@ -50,11 +51,12 @@ Announces = Callable[[str, str], bool]
 class _Open:
     """An open channel: where it is, who listens, and until when its opening may stay unanswered."""
 
-    __slots__ = ("again_at", "is_beside", "listener", "node", "slot")
+    __slots__ = ("again_at", "is_beside", "listener", "node", "slot", "target")
 
-    def __init__(self, slot: int, listener: BrokerListener) -> None:
+    def __init__(self, slot: int, listener: BrokerListener, target: object) -> None:
         self.slot = slot
         self.listener = listener
+        self.target = target
         self.node: ShardBroker | None = None
         self.again_at = float("inf")
         self.is_beside = False
@@ -67,11 +69,12 @@ class ClusterBroker(ShardOwner):
         self,
         address: ClusterAddress,
         main: RedisBroker,
-        listener: BrokerListener,
+        listener: ChannelListener,
         limits_for: LimitsFor,
         announces: Announces,
         *,
         probe_seconds: float = 5.0,
+        use_native: bool = True,
     ) -> None:
         self._address = address
         self._main = main
@@ -79,6 +82,7 @@ class ClusterBroker(ShardOwner):
         self._limits_for = limits_for
         self._announces = announces
         self._probe_seconds = probe_seconds
+        self._use_native = use_native
         self._topology: Topology | None = None
         self._nodes: dict[NodePlace, ShardBroker] = {}
         self._tasks: dict[NodePlace, asyncio.Task[None]] = {}
@@ -120,9 +124,10 @@ class ClusterBroker(ShardOwner):
 
     # --- what the gateway asks ------------------------------------------------------------------------------------
 
-    def open(self, app_id: str, channel: str, listener: BrokerListener | None = None) -> None:
+    def open(self, app_id: str, channel: str, listener: BrokerListener | None = None, *, target: object = None) -> None:
         """See `base.Broker.open`."""
-        entry = self._open[app_id, channel] = _Open(channel_slot(app_id, channel), listener or self._listener)
+        entry = _Open(channel_slot(app_id, channel), listener or self._listener, target)
+        self._open[app_id, channel] = entry
         if self._announces(app_id, channel):
             entry.is_beside = True
             self._main.hear(app_id, channel, self)
@@ -225,6 +230,10 @@ class ClusterBroker(ShardOwner):
         if entry is not None:
             entry.listener.published(app_id, channel, publication)
 
+    def arrived(self, arrivals: list[Arrival]) -> None:
+        """See `base.ChannelListener.arrived`."""
+        self._listener.arrived(arrivals)
+
     def commanded(self, app_id: str, command: Command) -> None:
         """See `base.BrokerListener.commanded`."""
         self._listener.commanded(app_id, command)
@@ -263,7 +272,7 @@ class ClusterBroker(ShardOwner):
         entry.again_at = self._now() + OPEN_SECONDS
         self._unanswered.add(key)
         if node is not None:
-            node.open(*key, self)
+            node.open(*key, self, target=entry.target)
 
     def _reopen(self) -> None:
         """Open again what was refused, and what stayed unanswered although its node is there."""
@@ -335,7 +344,12 @@ class ClusterBroker(ShardOwner):
         _log.info("cluster.slots", masters=len(found.masters), slots=found.slots, epoch=found.epoch)
         for place in found.masters - self._nodes.keys():
             node = ShardBroker(
-                self._address.node(place), self, self._limits_for, self, probe_seconds=self._probe_seconds
+                self._address.node(place),
+                self,
+                self._limits_for,
+                self,
+                probe_seconds=self._probe_seconds,
+                use_native=self._use_native,
             )
             self._nodes[place] = node
             self._tasks[place] = asyncio.get_running_loop().create_task(node.run())

@@ -31,10 +31,12 @@ from sharedjox_contracts.redis_layout import (
 from sharedjox_kit.logs import get_logger
 from sharedjox_kit.redis_address import RedisAddress
 
+from sharedjox_gateway.hub.channel import Arrival
 from sharedjox_gateway.protocol.messages import Position
 
-from .base import BrokerListener, HistoryPage, Place
+from .base import BrokerListener, ChannelListener, HistoryPage, Place
 from .durable import DurableEvent, DurablePublisher, PublishHandler
+from .pushes import Targets, make_push_reader
 from .resp import Reply, RespConnection, connect
 from .sentinel import check_is_master, find_master
 
@@ -68,11 +70,12 @@ class RedisBroker:
     def __init__(
         self,
         address: RedisAddress,
-        listener: BrokerListener,
+        listener: ChannelListener,
         limits_for: LimitsFor,
         app_ids: list[str],
         *,
         probe_seconds: float = 5.0,
+        use_native: bool = True,
     ) -> None:
         self._address = address
         self._probe_seconds = probe_seconds
@@ -80,7 +83,9 @@ class RedisBroker:
         self._limits_for = limits_for
         self._durable = DurablePublisher(limits_for, self.PUBLISH_SCRIPT)
         self._control = {control_topic(app_id).encode(): app_id for app_id in app_ids}
+        self._use_native = use_native
         self._topics: dict[bytes, tuple[str, str, BrokerListener]] = {}
+        self._targets: Targets = {}
         self._beside: dict[bytes, tuple[str, str, BesideListener]] = {}
         self._subscriber: RespConnection | None = None
         self._commander: RespConnection | None = None
@@ -121,10 +126,12 @@ class RedisBroker:
 
     # --- what the gateway asks ------------------------------------------------------------------------------------
 
-    def open(self, app_id: str, channel: str, listener: BrokerListener | None = None) -> None:
+    def open(self, app_id: str, channel: str, listener: BrokerListener | None = None, *, target: object = None) -> None:
         """See `base.Broker.open`. The SUBSCRIBEs of one loop turn leave as one command."""
         topic = live_topic(app_id, channel).encode()
         self._topics[topic] = (app_id, channel, listener or self._listener)
+        if target is not None:
+            self._targets[topic] = target
         if self._subscriber is None:
             return
         if not self._to_subscribe:
@@ -166,6 +173,7 @@ class RedisBroker:
         topic = live_topic(app_id, channel).encode()
         if self._topics.pop(topic, None) is None:
             return
+        self._targets.pop(topic, None)
         if topic in self._to_subscribe:
             self._to_subscribe.remove(topic)
         elif self._subscriber is not None:
@@ -267,6 +275,10 @@ class RedisBroker:
             self._message(reply[1], reply[2])
         elif kind == b"subscribe":
             self._subscribed(reply[1])
+
+    def _arrived(self, arrivals: list[Arrival]) -> None:
+        self._is_heard = True
+        self._listener.arrived(arrivals)
 
     def _message(self, topic: bytes, message: bytes) -> None:
         named = self._topics.get(topic)
@@ -374,7 +386,8 @@ class RedisBroker:
         for listener in self.on_connected:
             listener()
         subscriber = await connect(address, self._heard, self._lost.set)
-        subscriber.listen()
+        reader = make_push_reader(self._targets, self._arrived, self._heard, use_native=self._use_native)
+        subscriber.listen(reader.feed)
         self._to_subscribe = []
         topics = [*self._control, *self._beside, *self._topics]
         for start in range(0, len(topics), _SUBSCRIBE_BATCH):

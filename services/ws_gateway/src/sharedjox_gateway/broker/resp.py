@@ -33,7 +33,7 @@ class RespConnection(asyncio.Protocol):
         self._is_flush_due = False
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
-        self._is_listening = False
+        self._feed: Callable[[bytes], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: the connection stands."""
@@ -41,6 +41,9 @@ class RespConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """asyncio: replies or pub/sub messages arrived; hand all that are complete on."""
+        if self._feed is not None:
+            self._feed(data)
+            return
         self._reader.feed(data)
         gets, handlers, on_push = self._reader.gets, self._handlers, self._on_push
         while (reply := gets()) is not False:
@@ -58,9 +61,9 @@ class RespConnection(asyncio.Protocol):
             handler(lost)
         self._on_lost()
 
-    def listen(self) -> None:
-        """From now on every reply goes to `on_push`: the connection is used for subscriptions only."""
-        self._is_listening = True
+    def listen(self, feed: Callable[[bytes], None]) -> None:
+        """From now on everything that is read goes to `feed`: the connection is used for subscriptions only."""
+        self._feed = feed
 
     def send(self, handler: ReplyHandler | None, *command: bytes | str | int) -> None:
         """Queue a command for this loop turn's write. `handler` gets the reply, which may be an exception object.
@@ -75,7 +78,7 @@ class RespConnection(asyncio.Protocol):
             if handler is not None:
                 self._loop.call_soon(handler, ConnectionError("not connected to Redis"))
             return
-        if not self._is_listening:
+        if self._feed is None:
             self._handlers.append(handler or _ignore)
         self._outgoing.append(command)
         self._flush_soon()

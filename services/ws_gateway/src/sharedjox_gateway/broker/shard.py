@@ -17,7 +17,7 @@ from sharedjox_kit.redis_address import RedisAddress
 
 from sharedjox_gateway.protocol.messages import Position
 
-from .base import Broker, BrokerListener
+from .base import Broker, ChannelListener
 from .redis import RedisBroker
 from .resp import Reply, RespConnection
 
@@ -56,13 +56,14 @@ class ShardBroker(RedisBroker):
     def __init__(
         self,
         address: RedisAddress,
-        listener: BrokerListener,
+        listener: ChannelListener,
         limits_for: LimitsFor,
         owner: ShardOwner,
         *,
         probe_seconds: float,
+        use_native: bool = True,
     ) -> None:
-        super().__init__(address, listener, limits_for, [], probe_seconds=probe_seconds)
+        super().__init__(address, listener, limits_for, [], probe_seconds=probe_seconds, use_native=use_native)
         self._owner = owner
 
     def doubt(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 from sharedjox_contracts.channels import ChannelKind, channel_kind
@@ -33,6 +33,11 @@ class Delivery(Struct, frozen=True, gc=False):
     offset: int = 0
     traceparent: str = ""
     taken_at_ns: int = 0
+
+
+Arrival = tuple[Any, int, str, str, str, int, bytes]
+"""An event with nothing special about it, as it came: what was named as the target when its channel was opened, offset
+(0 = not durable), epoch, name, id, Unix microseconds of its commit (0 = unknown), complete WebSocket frame."""
 
 
 class FanoutPass(Protocol):

@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from sharedjox_gateway.hub.channel import Arrival
+
 from .channel import Channel, Delivery, Member
 
 SLICE_MEMBERS: Final = 64
@@ -30,6 +32,10 @@ class FanoutObserver(Protocol):
 
     def delivered(self, channel: Channel, deliveries: list[Delivery], members: int, size: int) -> None:
         """`members` members were each offered `deliveries`, `size` bytes in all per member."""
+        ...
+
+    def delivered_now(self, arrivals: list[Arrival], deliveries: int, size: int) -> None:
+        """These events, which are for no trace, were offered `deliveries` times, `size` bytes in all."""
         ...
 
 
@@ -322,6 +328,34 @@ class Fanout:
             if not self._is_scheduled:
                 self._is_scheduled = True
                 self._schedule(self._run)
+
+    def room(self) -> int:
+        """To how many members `deliver_now` may send: none while anybody waits for a turn."""
+        return 0 if self._queue else self._slice
+
+    def deliver_now(self, arrivals: list[Arrival]) -> None:
+        """Send single events to the members of small channels, for which nothing waits; see `room`.
+
+        They are counted in `sequence` already. Several of one channel leave in one write.
+        """
+        pieces: dict[Channel, bytes] = {}
+        for arrival in arrivals:
+            channel = arrival[0]
+            before = pieces.get(channel)
+            pieces[channel] = arrival[6] if before is None else before + arrival[6]
+        members: list[Member] = []
+        data: list[bytes] = []
+        for channel, piece in pieces.items():
+            for member in channel.members:
+                members.append(member)
+                data.append(piece)
+        if len(members) == len(arrivals) == len(pieces):
+            deliveries = len(members)
+        else:
+            deliveries = sum([len(arrival[0].members) for arrival in arrivals])
+        size = sum(map(len, data))
+        self._send_each(members, data)
+        self._observer.delivered_now(arrivals, deliveries, size)
 
     def _run(self) -> None:
         budget = self._slice

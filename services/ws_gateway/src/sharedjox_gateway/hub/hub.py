@@ -15,7 +15,7 @@ M = TypeVar("M", bound=Member)
 class Hub(Generic[M]):
     """All that this process holds. `M` is the connection type; the hub only needs it to be a `Member`."""
 
-    __slots__ = ("_channels", "connections", "deliver")
+    __slots__ = ("_channels", "connections", "deliver", "deliver_now", "room")
 
     def __init__(
         self,
@@ -31,6 +31,8 @@ class Hub(Generic[M]):
         fanout = Fanout(schedule, self.connections.get, observer, slice_members, alone_members, send, send_each)
         self.deliver = fanout.deliver
         """Hand an event to the channel's present members, soon and in order."""
+        self.deliver_now, self.room = fanout.deliver_now, fanout.room
+        """Send events to the members of small channels at once, and to how many members that may be now."""
 
     def channel(self, app_id: str, name: str) -> Channel | None:
         """A channel that this process has open, or None."""

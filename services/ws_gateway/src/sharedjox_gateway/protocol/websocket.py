@@ -82,6 +82,11 @@ def encode_frame(payload: bytes, opcode: int = Opcode.TEXT) -> bytes:
     return _HEAD_64(_FIN | opcode, 127, length) + payload
 
 
+def payload_of(frame: bytes) -> bytes:
+    """What `encode_frame` was given."""
+    return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
+
+
 def encode_close(code: int, reason: str = "") -> bytes:
     """A close frame. The reason is cut to the 123 bytes that fit, never inside a character."""
     text = reason.encode()[:123].decode(errors="ignore").encode()
