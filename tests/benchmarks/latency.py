@@ -142,11 +142,6 @@ async def read_histograms(stack: Stack) -> dict[str, tuple[float, float]]:
     return found
 
 
-def sample_total(exposition: str, sample: str) -> float:
-    """The sum of a sample over all its labels."""
-    return sum(float(value) for value in re.findall(rf"^{sample}(?:\{{[^}}]*\}})? (\S+)$", exposition, re.MULTILINE))
-
-
 def stage_means(before: dict[str, tuple[float, float]], after: dict[str, tuple[float, float]]) -> dict[str, float]:
     """Milliseconds per stage, over what happened between two readings."""
     means = {}

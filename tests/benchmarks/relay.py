@@ -79,13 +79,12 @@ async def fill(engine: AsyncEngine, events: int, channels: int) -> None:
 
 
 class Subscriber:
-    """Listens to every channel as a gateway does, and remembers the raw messages with the time they came."""
+    """Listens to every channel as a gateway does, and keeps the raw messages."""
 
     def __init__(self, redis: Redis, channels: int) -> None:
         self._subscription = redis.pubsub()
         self._topics = [live_topic(APP, channel(number)) for number in range(1, channels + 1)]
         self.messages: list[bytes] = []
-        self.last_at = 0.0
 
     async def start(self) -> None:
         """Subscribe and wait for the confirmations."""
@@ -101,7 +100,6 @@ class Subscriber:
                 break
             if message is not None:
                 self.messages.append(message["data"])
-                self.last_at = time.perf_counter()
         await self._subscription.aclose()  # type: ignore[no-untyped-call]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from sharedjox_devstack.ports import free_port
 
-from tests.support.polling import eventually, eventually_sync
+from tests.support.polling import eventually
 from tests.support.processes import REPOSITORY
 
 from .traffic import Poster, Subscriber, summary
@@ -65,10 +65,6 @@ class ComposeStack:
         lines = self.compose("ps", "--all", "--format", "json", service).splitlines()
         state: dict[str, Any] = json.loads(lines[0])
         return state
-
-    def wait_healthy(self, service: str) -> None:
-        """Wait until a container is up and its health check is content."""
-        eventually_sync(lambda: self.state_of(service)["Health"] == "healthy", 120, what=f"{service} is healthy")
 
 
 @pytest.fixture(scope="session")

@@ -51,11 +51,6 @@ class Stack:
         return f"http://127.0.0.1:{self.ports.api}"
 
     @property
-    def gateway_url(self) -> str:
-        """Where both gateways answer HTTP, without a slash at the end."""
-        return f"http://127.0.0.1:{self.ports.gateway}"
-
-    @property
     def websocket_url(self) -> str:
         """Where a Pusher client connects."""
         return f"ws://127.0.0.1:{self.ports.gateway}/app/{APP_KEY}?protocol=7&client=test&version=1.0"

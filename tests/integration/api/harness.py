@@ -157,10 +157,6 @@ class Api:
         rows = await self.sql("SELECT event_name, channel, payload FROM outbox_messages ORDER BY id")
         return [(row.event_name, row.channel, row.payload) for row in rows if not names or row.event_name in names]
 
-    async def act(self, work: Any) -> Any:
-        """Run an action of the marketplace."""
-        return await self.runtime.transactor.run(work)
-
 
 @contextlib.asynccontextmanager
 async def open_api(settings: ApiSettings, *, raises: bool = False) -> AsyncIterator[Api]:

@@ -106,11 +106,6 @@ async def decide(session: AsyncSession | AsyncConnection, user: Viewer, channel:
     return await rule(Facts(session), user, number) if rule is not None else False
 
 
-async def may_join(session: AsyncSession | AsyncConnection, user: Viewer, channel: str) -> bool:
-    """Whether `user` may be on `channel` now."""
-    return await decide(session, user, channel) is not False
-
-
 async def who_may_stay(session: AsyncSession | AsyncConnection, channel: str, user_ids: set[int]) -> frozenset[int]:
     """Those of `user_ids` who may be on `channel` now. For checking everybody on a channel again."""
     rows = await session.execute(select(User.id, User.role, User.name).where(User.id.in_(sorted(user_ids))))
@@ -120,11 +115,6 @@ async def who_may_stay(session: AsyncSession | AsyncConnection, channel: str, us
         return frozenset()
     facts = Facts(session)
     return frozenset([viewer.id for viewer in viewers if await rule(facts, viewer, number) is not False])
-
-
-def is_known(channel: str) -> bool:
-    """Whether some rule decides on this channel; others are refused without a look at the database."""
-    return _match(channel)[0] is not None
 
 
 def _match(channel: str) -> tuple[Rule | None, int]:

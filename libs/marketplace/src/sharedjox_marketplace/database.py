@@ -13,8 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 SERIALIZATION_FAILURE: Final = "40001"
 DEADLOCK_DETECTED: Final = "40P01"
 LOCK_NOT_AVAILABLE: Final = "55P03"
-CHECK_VIOLATION: Final = "23514"
-UNIQUE_VIOLATION: Final = "23505"
 
 RETRYABLE: Final = frozenset({SERIALIZATION_FAILURE, DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE})
 

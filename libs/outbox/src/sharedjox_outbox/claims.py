@@ -62,8 +62,6 @@ CROSS JOIN LATERAL (
 ORDER BY m.id
 """  # noqa: S608
 
-_HAS_PENDING: Final = f"SELECT EXISTS (SELECT FROM outbox_messages AS m WHERE {_PENDING} AND m.channel <> ALL ($1))"  # noqa: S608
-
 _MARK_PUBLISHED: Final = "UPDATE outbox_messages SET published_at = clock_timestamp() WHERE id = ANY ($1::bigint[])"
 
 _PARK: Final = (
@@ -157,11 +155,6 @@ async def select_pending(
     share = -(-limit // len(shards))
     records = await connection.fetch(_SELECT_PENDING, shards, except_channels, share)
     return [Row(*record) for record in records]
-
-
-async def has_pending(pool: RecordPool, *, except_channels: Sequence[str]) -> bool:
-    """Whether any row waits, whoever works on it."""
-    return bool(await pool.fetchval(_HAS_PENDING, except_channels))
 
 
 async def mark_published(connection: Connection, ids: Sequence[int]) -> None:

@@ -54,11 +54,6 @@ class Console:
         self._thread = threading.Thread(target=self._write_forever, name="console", daemon=True)
         self._thread.start()
 
-    @property
-    def is_coloured(self) -> bool:
-        """Whether colours reach a person."""
-        return self._coloured
-
     def say(self, text: str) -> None:
         """Print lines of ours."""
         self._offer(text)

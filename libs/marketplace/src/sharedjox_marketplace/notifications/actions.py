@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 from sharedjox_contracts.channels import private_user
 from sharedjox_contracts.events import NotificationCreated
-from sqlalchemy import ARRAY, BigInteger, DateTime, String, bindparam, delete, text, update
+from sqlalchemy import ARRAY, BigInteger, DateTime, String, bindparam, delete, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from sharedjox_marketplace.context import Actor
@@ -106,23 +106,6 @@ class MarkNotificationReadAction:
         if found.read_at is None:
             found.read_at = unit.now
         return found
-
-
-@dataclass(frozen=True, slots=True)
-class MarkAllNotificationsReadAction:
-    """Mark everything the actor has not read yet as read; returns how many that were."""
-
-    actor: Actor
-
-    async def __call__(self, unit: UnitOfWork) -> int:
-        """Never fails."""
-        marked = await unit.session.execute(
-            update(Notification)
-            .where(Notification.user_id == self.actor.id, Notification.read_at.is_(None))
-            .values(read_at=unit.now)
-            .returning(Notification.id)
-        )
-        return len(marked.all())
 
 
 @dataclass(frozen=True, slots=True)

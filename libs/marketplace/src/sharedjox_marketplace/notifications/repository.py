@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import bindparam, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from sharedjox_marketplace.accounts.repository import ActorReading
 from sharedjox_marketplace.orm import BIGINT_MAX, Record, columns_of
 
-from .model import Notification, PushSubscription
+from .model import Notification
 
 
 class NotificationRecord(Record, frozen=True):
@@ -47,11 +45,3 @@ def newest_notifications(
     """
     values: dict[str, object] = {"user_id": user_id, "before_id": before_id or BIGINT_MAX, "wanted": limit + 1}
     return _UNREAD if unread_only else _ALL, values
-
-
-async def push_subscriptions_of(session: AsyncSession, user_id: int) -> Sequence[PushSubscription]:
-    """A user's browsers."""
-    found = await session.execute(
-        select(PushSubscription).where(PushSubscription.user_id == user_id).order_by(PushSubscription.id)
-    )
-    return found.scalars().all()

@@ -13,7 +13,6 @@ from .answers import Answer
 from .errors import (
     BodyTooLargeProblem,
     HttpProblem,
-    MalformedHeaderProblem,
     MalformedJsonProblem,
     RateLimitedProblem,
     UnavailableProblem,
@@ -34,7 +33,6 @@ READS_BODY: Final[tuple[Refusal, ...]] = (
     UnsupportedMediaTypeProblem,
     ValidationProblem,
 )
-TAKES_KEY: Final[tuple[Refusal, ...]] = (MalformedHeaderProblem,)
 
 
 def status_of(refusal: Refusal) -> int:
