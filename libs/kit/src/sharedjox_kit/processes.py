@@ -26,6 +26,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from .clock import unix_ms
+from .ending import end_tasks
 
 REPORTS_KEY: Final = "sj:{processes}:reports"
 SEEN_KEY: Final = "sj:{processes}:seen"
@@ -100,8 +101,7 @@ async def reporting(redis: Redis, report: Callable[[], ProcessReport]) -> AsyncI
     try:
         yield
     finally:
-        writing.cancel()
-        await asyncio.gather(writing, return_exceptions=True)
+        await end_tasks(writing)
         name = report().id
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(1.0):

@@ -17,6 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from sharedjox_contracts.redis_layout import CHANNEL_SLOTS, channel_slot
 from sharedjox_kit.cluster_clients import ClusterClients, NoOwnerError
+from sharedjox_kit.ending import end_tasks
 from sharedjox_kit.logs import get_logger
 from sharedjox_kit.redis_address import Place
 from sharedjox_kit.redis_cluster import Topology
@@ -229,7 +230,4 @@ class ClusterPublisher:
 
     async def aclose(self) -> None:
         """End what runs beside the relay. The clients are the caller's."""
-        beside = [*self._away.values(), *([self._watching] if self._watching is not None else [])]
-        for task in beside:
-            task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
+        await end_tasks(*self._away.values(), *([self._watching] if self._watching is not None else []))

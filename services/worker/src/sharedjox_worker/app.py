@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sharedjox_kit.clock import Clock, SystemClock
 from sharedjox_kit.cluster_clients import ClusterClients
+from sharedjox_kit.ending import end_tasks
 from sharedjox_kit.environment import refuse
 from sharedjox_kit.health import AdminServer, Check, Health
 from sharedjox_kit.logs import get_logger
@@ -242,8 +243,7 @@ class WorkerApp:
             # Tasks first: they wait for the relay.
             await self._end(working, None if self._tasks is None else self._tasks.stop)
             await self._end(relaying, runner.stop)
-            for other in others:
-                other.cancel()
+            await end_tasks(*others)
         log.info("worker.stopped")
 
     async def _end(self, activity: asyncio.Task[None], ask: Callable[[], None] | None) -> None:

@@ -17,6 +17,7 @@ from typing import Final
 from redis.exceptions import RedisError
 from sharedjox_contracts.webhooks import WebhookApp, WebhookEndpoint, webhook_body, webhook_headers
 from sharedjox_kit.clock import unix_ms
+from sharedjox_kit.ending import end_tasks
 from sharedjox_kit.logs import get_logger
 
 from .metrics import WebhookMetrics
@@ -64,18 +65,16 @@ class EndpointDelivery:
             if not await self._queue.lock(self._endpoint.name, self._holder, round(LOCK_SECONDS * 1000)):
                 await asyncio.sleep(LOCK_SECONDS / 3)
                 continue
-            activities = [asyncio.ensure_future(self._serve()), asyncio.ensure_future(self._keep_lock())]
+            activities = [asyncio.create_task(self._serve()), asyncio.create_task(self._keep_lock())]
             try:
                 await asyncio.wait(activities, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for activity in activities:
-                    activity.cancel()
-                ends = await asyncio.gather(*activities, return_exceptions=True)
+                await end_tasks(*activities)
                 with contextlib.suppress(RedisError, OSError):
                     await self._queue.unlock(self._endpoint.name, self._holder)
-            for end in ends:
-                if isinstance(end, Exception):
-                    raise end
+            for activity in activities:
+                if not activity.cancelled() and (error := activity.exception()) is not None:
+                    raise error
 
     async def _keep_lock(self) -> None:
         """Return when somebody else has the lock."""

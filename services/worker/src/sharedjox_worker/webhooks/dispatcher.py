@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 from sharedjox_contracts.webhooks import WebhookApp
+from sharedjox_kit.ending import end_tasks
 from sharedjox_kit.logs import get_logger
 
 from sharedjox_worker.supervision import keep_running
@@ -44,12 +45,10 @@ class WebhookDispatcher:
         """Start what is configured, stop what no longer is."""
         try:
             while True:
-                self._follow(self._activities())
+                await end_tasks(*self._follow(self._activities()))
                 await asyncio.sleep(RELOAD_SECONDS)
         finally:
-            ending = list(self._running.values())
-            self._follow({})
-            await asyncio.gather(*ending, return_exceptions=True)
+            await end_tasks(*self._follow({}))
 
     def _activities(self) -> dict[object, Callable[[], Coroutine[Any, Any, None]]]:
         activities: dict[object, Callable[[], Coroutine[Any, Any, None]]] = {}
@@ -68,12 +67,13 @@ class WebhookDispatcher:
                 activities[_key(app, endpoint.name)] = delivery.run
         return activities
 
-    def _follow(self, wanted: dict[object, Callable[[], Coroutine[Any, Any, None]]]) -> None:
-        for key in [key for key in self._running if key not in wanted]:
-            self._running.pop(key).cancel()
+    def _follow(self, wanted: dict[object, Callable[[], Coroutine[Any, Any, None]]]) -> list[asyncio.Task[None]]:
+        """Start what is new; returns what is to be ended."""
+        unwanted = [self._running.pop(key) for key in list(self._running) if key not in wanted]
         for key, activity in wanted.items():
             if key not in self._running:
                 self._running[key] = asyncio.create_task(keep_running("webhooks", activity))
+        return unwanted
 
 
 def _key(app: WebhookApp, endpoint: str) -> object:
