@@ -7,10 +7,15 @@ import subprocess
 from pathlib import Path
 
 import asyncpg
+import msgspec
 import pytest
 import yaml
+from msgspec import Struct
 from sharedjox_api.settings import ApiSettings
+from sharedjox_contracts.codec import encode_json_text
+from sharedjox_contracts.webhooks import WebhookEndpoint
 from sharedjox_devstack.settings import StackSettings
+from sharedjox_gateway.apps import App, AppLimits
 from sharedjox_gateway.settings import GatewaySettings
 from sharedjox_worker.settings import WorkerSettings
 
@@ -48,6 +53,35 @@ def test_commands_name_services_that_exist() -> None:
         named |= set(words[:1] if command in ("exec", "run") else [word for word in words if word != "grep"])
     assert named
     assert named - services - {"sh"} == set()
+
+
+def _shown(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return "required"
+    default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    return f"`{encode_json_text(default)}`"
+
+
+def _fields_of(kind: type[Struct], prefix: str = "") -> dict[str, str]:
+    """Each field as the page has it: its name and its default."""
+    return {
+        f"{prefix}{field.encode_name}": _shown(field)
+        for field in msgspec.structs.fields(kind)
+        if field.encode_name != "limits"
+    }
+
+
+def test_every_field_of_an_application_is_explained_with_its_default() -> None:
+    table = re.search(r"^What an application may have.*?\n\n(.*?)\n\n", PAGE, re.MULTILINE | re.DOTALL)
+    assert table is not None
+    explained = {
+        name: default
+        for names, default in re.findall(r"^\| (`.*?) \| (.*?) \|", table[1], re.MULTILINE)
+        for name in re.findall(r"`([^`]+)`", names)
+    }
+    assert explained == _fields_of(App) | _fields_of(AppLimits, "limits.")
+    (webhooks,) = (line for line in table[1].splitlines() if line.startswith("| `webhooks`"))
+    assert set(re.findall(r"`(\w+)`", webhooks)) - {"webhooks"} == set(_fields_of(WebhookEndpoint))
 
 
 def test_the_apps_file_that_is_shown_is_read_by_gateways_and_workers(

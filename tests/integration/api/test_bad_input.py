@@ -291,11 +291,3 @@ async def test_odd_queries_are_refused(api: Api, query: str) -> None:
 async def test_queries_that_only_look_odd_are_answered(api: Api, query: str) -> None:
     client = await api.person("client")
     assert (await api.http.get(f"/api/jobs?{query}", headers=client.headers)).status_code == 200
-
-
-async def test_unknown_paths_and_methods_are_problems_too(api: Api) -> None:
-    missing = await api.http.get("/api/nothing")
-    assert (missing.status_code, missing.json()["code"]) == (404, "not-found")
-    wrong = await api.http.put("/api/jobs")
-    assert (wrong.status_code, wrong.json()["code"]) == (405, "method-not-allowed")
-    assert "POST" in wrong.headers["allow"]

@@ -93,12 +93,14 @@ async def test_a_worker_that_is_gone_is_a_failure(quick_stack: Stack) -> None:
     await eventually(lambda: is_well(quick_stack), 40, what="the worker reports again")
 
 
-async def test_a_gateway_with_another_secret_is_a_failure(quick_stack: Stack, tmp_path: Path) -> None:
+async def test_a_gateway_with_another_secret_and_history_is_a_failure(quick_stack: Stack, tmp_path: Path) -> None:
     apps_file = tmp_path / "apps.json"
     apps_file.write_text(json.dumps([{"id": "1001", "key": "sharedjox", "secret": "another"}]), encoding="utf-8")
-    stranger = gateway_node(tmp_path, "stranger", quick_stack.redis.url, {"APPS_FILE": str(apps_file)})
+    env = {"APPS_FILE": str(apps_file), "HISTORY_KINDS": "presence = 600/600"}
+    stranger = gateway_node(tmp_path, "stranger", quick_stack.redis.url, env)
     with running(stranger.service):
         await doctor_says(quick_stack, "FAIL  app 1001: ", "the secrets differ")
+        await doctor_says(quick_stack, "FAIL  settings: HISTORY_KINDS differs: ", "presence=600/600 in gateway")
     await eventually(lambda: is_well(quick_stack), 40, what="the stranger is gone")
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sharedjox_contracts.control import Close, TerminateUser, Unsubscribe, decode_command, encode_command
-from sharedjox_contracts.frames import close_event_frame, event_frame, open_event_frame, string_data_frame
+from sharedjox_contracts.frames import close_event_frame, open_event_frame
 from sharedjox_contracts.publication import (
     Header,
     MalformedPublicationError,
@@ -23,11 +23,6 @@ def test_an_opened_frame_closes_to_json(data: str, user_id: str | None) -> None:
     assert (frame["id"], frame["epoch"], frame["offset"]) == ("e1", "abc", 7)
     assert frame.get("user_id") == user_id
     assert list(frame)[:3] == ["event", "data", "channel"]
-
-
-def test_frames_with_data_as_object_and_as_string() -> None:
-    assert event_frame("pusher:pong", {}) == b'{"event":"pusher:pong","data":{}}'
-    assert string_data_frame("e", {"a": 1}, "c") == b'{"event":"e","data":"{\\"a\\":1}","channel":"c"}'
 
 
 HEADERS = st.builds(

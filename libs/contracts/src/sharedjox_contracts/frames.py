@@ -9,9 +9,7 @@ Source: Pusher Channels protocol 7, "Events"; SPEC section 5.
 
 from __future__ import annotations
 
-from typing import Any
-
-from .codec import encode_json, encode_json_text
+from .codec import encode_json
 
 
 def open_event_frame(*, event: str, channel: str, data: str, event_id: str, user_id: str | None = None) -> bytes:
@@ -26,18 +24,5 @@ def open_event_frame(*, event: str, channel: str, data: str, event_id: str, user
 
 
 def close_event_frame(opened: bytes, *, epoch: str, offset: int) -> bytes:
-    """What the publish script does in Lua, for tests and for the in-memory broker."""
+    """What the publish script does in Lua, for tests of it."""
     return b'%s,"epoch":"%s","offset":%d}' % (opened, epoch.encode(), offset)
-
-
-def event_frame(event: str, data: Any, channel: str | None = None) -> bytes:
-    """A frame whose `data` is sent as it is (object or string). Member order is event, data, channel."""
-    frame: dict[str, Any] = {"event": event, "data": data}
-    if channel is not None:
-        frame["channel"] = channel
-    return encode_json(frame)
-
-
-def string_data_frame(event: str, data: Any, channel: str | None = None) -> bytes:
-    """A frame whose `data` is JSON inside a string, the form that every Pusher client reads."""
-    return event_frame(event, encode_json_text(data), channel)

@@ -43,6 +43,16 @@ class HistoryPolicy:
         """Events of the shortest history that any kind of channel has."""
         return min(limits.length for limits in (self._limits, *self._by_kind.values()))
 
+    def settings(self) -> dict[str, str]:
+        """The settings that make this policy, by their names; in one form, however they were written."""
+        kinds = (f"{kind}={limits.length}/{limits.age_seconds}" for kind, limits in sorted(self._by_kind.items()))
+        return {
+            "HISTORY_LENGTH": str(self._limits.length),
+            "HISTORY_AGE_SECONDS": str(self._limits.age_seconds),
+            "HISTORY_META_SECONDS": str(self._limits.meta_seconds),
+            "HISTORY_KINDS": ",".join(kinds),
+        }
+
 
 def parse_history_kinds(text: str, limits: HistoryLimits) -> dict[str, HistoryLimits]:
     """Read `presence=100/600,private=5000/86400`: kind = events/seconds. Raises: ValueError that says what is wrong."""

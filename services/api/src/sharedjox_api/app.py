@@ -84,12 +84,13 @@ def create_app(settings: ApiSettings, *, clock: Clock | None = None) -> FastAPI:
     for router in _ROUTERS:
         app.include_router(router)
     app.include_router(operations.router)
-    add_problem_handlers(app)
+    routes = [route for router in _ROUTERS for route in router.routes]
+    add_problem_handlers(app, [*routes, *operations.router.routes])
     install_openapi(app)
     if settings.web_dist_dir is not None:
         app.mount("/", SinglePageApp(settings.web_dist_dir), name="web")
     # The last one added is the outermost.
-    app.add_middleware(DirectRoutes, routes=[route for router in _ROUTERS for route in router.routes])
+    app.add_middleware(DirectRoutes, routes=routes)
     app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
     app.add_middleware(RequestMiddleware, registry=runtime.registry, tracing=runtime.tracing)
     app.add_middleware(

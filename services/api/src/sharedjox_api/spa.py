@@ -27,18 +27,16 @@ class SinglePageApp(StaticFiles):
         self._index = folder / "index.html"
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """One file, or the app."""
+        """One file, or the app. Raises: HTTPException, 404 for what would be the server's and 405 for other methods."""
+        if path.split("/", 1)[0] in _SERVER_PATHS:
+            raise HTTPException(404)
         try:
             response = await super().get_response(path, scope)
         except HTTPException as error:
-            if error.status_code != 404 or not self._is_client_route(path):
+            if error.status_code != 404 or "." in path.rsplit("/", 1)[-1]:
                 raise
             response = FileResponse(self._index)
         # Vite puts a hash into the names below assets/; everything else is asked for again each time.
         response.headers["Cache-Control"] = _FOREVER if path.startswith("assets/") else "no-cache"
         response.headers["Content-Security-Policy"] = _POLICY
         return response
-
-    def _is_client_route(self, path: str) -> bool:
-        first, last = path.split("/", 1)[0], path.rsplit("/", 1)[-1]
-        return first not in _SERVER_PATHS and "." not in last

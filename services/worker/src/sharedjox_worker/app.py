@@ -172,10 +172,8 @@ class WorkerApp:
             version("sharedjox-worker"),
             settings={
                 "APP_ENV": settings.app_env.value,
-                "HISTORY_LENGTH": str(settings.history_length),
-                "HISTORY_AGE_SECONDS": str(settings.history_age_seconds),
-                "HISTORY_META_SECONDS": str(settings.history_meta_seconds),
                 "REDIS_CHANNELS_URL": settings.channels_place,
+                **settings.history().settings(),
             },
             apps={app.id: [app.key, fingerprint(app.secret)] for app in signing},
         )

@@ -38,10 +38,8 @@ class Reports:
         self._state = state
         self._settings = {
             "APP_ENV": settings.app_env.value,
-            "HISTORY_LENGTH": str(settings.history_length),
-            "HISTORY_AGE_SECONDS": str(settings.history_age_seconds),
-            "HISTORY_META_SECONDS": str(settings.history_meta_seconds),
             "REDIS_CHANNELS_URL": settings.channels_place,
+            **settings.history().settings(),
         }
         self._version = version("sharedjox-gateway")
         self._started_ms = unix_ms()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from sharedjox_contracts.codec import encode_json
 from sharedjox_kit.logs import get_logger
 from sharedjox_marketplace.database import is_database_away, is_worth_another_try
 from sharedjox_marketplace.errors import DomainError, ErrorKind
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
 
 from .errors import HttpProblem, InternalProblem, MethodNotAllowedProblem, NotFoundProblem, UnavailableProblem
 from .request_context import current_request_id
@@ -81,12 +83,14 @@ def exception_response(error: Exception) -> Response:
     return http_problem(InternalProblem("something went wrong on our side"))
 
 
-def add_problem_handlers(app: FastAPI) -> None:
-    """Turn every exception that a route raises into a problem document."""
+def add_problem_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Turn every exception that a route raises into a problem document. `routes`: all that the api serves."""
 
-    async def on_refusal(_request: Request, error: Exception) -> Response:
+    async def on_refusal(request: Request, error: Exception) -> Response:
         assert isinstance(error, DomainError | HTTPException)  # noqa: S101 - FastAPI calls by type
-        return refusal_response(error)
+        if isinstance(error, DomainError | HttpProblem) or error.status_code not in (404, 405):
+            return refusal_response(error)
+        return http_problem(_nowhere(request, routes, error))
 
     async def on_validation_error(_request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - FastAPI calls by type
@@ -97,11 +101,28 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, on_validation_error)
 
 
+def _nowhere(request: Request, routes: Iterable[BaseRoute], error: HTTPException) -> HttpProblem:
+    """No route takes this path and method: is it the path, or only the method?
+
+    The router's own answer names the methods of one route, and with the web app behind the api it has none at all.
+    """
+    path = request.scope["path"]
+    methods = {
+        method
+        for route in routes
+        if isinstance(route, APIRoute) and route.path_regex.match(path)
+        for method in route.methods or ()
+    }
+    if not methods:
+        return _known_problem(error)
+    return MethodNotAllowedProblem("this path takes other methods", headers={"Allow": ", ".join(sorted(methods))})
+
+
 def _known_problem(error: HTTPException) -> HttpProblem:
     if error.status_code == 404:
         return NotFoundProblem("there is nothing at this path")
     if error.status_code == 405:
-        return MethodNotAllowedProblem("this path takes other methods", headers=error.headers)
+        return MethodNotAllowedProblem("this path takes other methods", headers=error.headers or {"Allow": "GET, HEAD"})
     _log.error("request.unexpected_http_exception", status=error.status_code, detail=str(error.detail))
     return InternalProblem("something went wrong on our side")
 
