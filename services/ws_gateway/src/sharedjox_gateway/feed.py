@@ -12,14 +12,13 @@ from collections.abc import Callable
 from sharedjox_contracts.control import Command
 from sharedjox_contracts.publication import NOT_DURABLE, Header, Publication
 
-from sharedjox_gateway.hub.channel import Arrival
-
 from .broker.base import NOWHERE, Broker, HistoryPage, Place
 from .connection.connection import Connection
 from .history import HistoryReader
-from .hub.channel import Channel, Delivery
-from .hub.fanout import MEMBER_BYTES, SMALL_CHANNEL
+from .hub.channel import Arrival, Channel, Delivery
+from .hub.fanout import SMALL_CHANNEL
 from .hub.hub import Hub
+from .hub.walk import MEMBER_BYTES
 from .join import RosterKeeper
 from .protocol import messages
 from .protocol.messages import Position

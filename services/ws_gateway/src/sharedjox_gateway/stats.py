@@ -7,9 +7,7 @@ from bisect import bisect_left
 from collections import Counter
 from typing import Final
 
-from sharedjox_gateway.hub.channel import Arrival
-
-from .hub.channel import Channel, Delivery
+from .hub.channel import Arrival, Channel, Delivery
 
 LATENCY_BUCKETS: Final = (
     0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,

@@ -8,9 +8,7 @@ from typing import Final
 from opentelemetry.trace import SpanKind
 from sharedjox_kit.tracing import Tracing
 
-from sharedjox_gateway.hub.channel import Arrival
-
-from .hub.channel import Channel, Delivery
+from .hub.channel import Arrival, Channel, Delivery
 from .hub.fanout import FanoutObserver
 
 _SERVICE: Final = "sharedjox-gateway"

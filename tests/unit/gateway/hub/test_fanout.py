@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sharedjox_gateway.hub.channel import Arrival, Channel, Delivery, Member
-from sharedjox_gateway.hub.fanout import MAX_JOINED_BYTES, Fanout, offer_to_each
+from sharedjox_gateway.hub.fanout import Fanout, offer_to_each
+from sharedjox_gateway.hub.walk import MAX_JOINED_BYTES
 
 
 class RecordingMember:
@@ -145,13 +146,19 @@ def test_a_channel_that_is_not_alone_serves_no_more_than_a_slice() -> None:
     assert [bench.member(number).events for number in (2, 101, 102)] == [[], [2], []]
 
 
-def test_an_event_that_comes_during_a_walk_sets_out_at_once_and_goes_around() -> None:
+def walk_under_way() -> tuple[Bench, Channel]:
+    """Event 1 has reached three of nine members."""
     bench = Bench(slice_members=3)
     channel = Channel("1", "a")
     for number in range(9):
         channel.add(bench.member(number))
     bench.fanout.deliver(channel, delivery(1))
     bench.loop.turn()
+    return bench, channel
+
+
+def test_an_event_that_comes_during_a_walk_sets_out_at_once_and_goes_around() -> None:
+    bench, channel = walk_under_way()
     bench.fanout.deliver(channel, delivery(2, "404.404"))  # whose sender is elsewhere
     bench.loop.turn()
     assert [bench.member(number).events for number in (0, 3, 6)] == [[1], [1, 2], []]
@@ -162,13 +169,25 @@ def test_an_event_that_comes_during_a_walk_sets_out_at_once_and_goes_around() ->
     assert (channel.fanout, bench.observer.deliveries) == (None, 18)
 
 
-def test_an_event_that_is_not_for_all_waits_for_the_next_walk() -> None:
+def test_what_all_have_got_is_told_by_the_oldest_event_under_way() -> None:
     bench = Bench(slice_members=3)
     channel = Channel("1", "a")
     for number in range(9):
         channel.add(bench.member(number))
-    bench.fanout.deliver(channel, delivery(1))
-    bench.loop.turn()
+    seen = []
+    for offset in (1, 2, 3):
+        channel.advance("epoch", offset, str(offset))
+        bench.fanout.deliver(channel, Delivery(b"%d " % offset, "test", offset=offset))
+        seen.append(channel.served_offset())
+        bench.loop.turn()
+    while bench.loop.turn():
+        seen.append(channel.served_offset())
+    assert seen == [0, 0, 0, 2, 3]
+    assert [bench.member(number).events for number in range(9)] == [[1, 2, 3]] * 9
+
+
+def test_an_event_that_is_not_for_all_waits_for_the_next_walk() -> None:
+    bench, channel = walk_under_way()
     bench.fanout.deliver(channel, delivery(2, bench.member(8).socket_id))
     bench.fanout.deliver(channel, delivery(3))
     bench.loop.turn()
@@ -179,12 +198,7 @@ def test_an_event_that_is_not_for_all_waits_for_the_next_walk() -> None:
 
 
 def test_who_joins_during_a_walk_gets_only_what_comes_then() -> None:
-    bench = Bench(slice_members=3)
-    channel = Channel("1", "a")
-    for number in range(9):
-        channel.add(bench.member(number))
-    bench.fanout.deliver(channel, delivery(1))
-    bench.loop.turn()
+    bench, channel = walk_under_way()
     channel.add(bench.member(9))
     bench.fanout.deliver(channel, delivery(2))
     channel.discard(bench.member(4))

@@ -16,7 +16,8 @@ from sharedjox_gateway.apps import App
 from sharedjox_gateway.connection import sending
 from sharedjox_gateway.connection.connection import Connection
 from sharedjox_gateway.hub.channel import Member
-from sharedjox_gateway.hub.fanout import Send, SendEach, offer_to_each
+from sharedjox_gateway.hub.fanout import SendEach, offer_to_each
+from sharedjox_gateway.hub.walk import Send
 from sharedjox_gateway.protocol.websocket import read_single_text
 
 from tests.support.polling import eventually, scaled

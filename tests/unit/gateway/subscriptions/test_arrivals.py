@@ -10,7 +10,8 @@ import pytest
 from sharedjox_contracts.publication import Publication
 from sharedjox_gateway.broker.base import Place
 from sharedjox_gateway.hub.channel import Arrival, Channel
-from sharedjox_gateway.hub.fanout import MEMBER_BYTES, SLICE_MEMBERS, SMALL_CHANNEL
+from sharedjox_gateway.hub.fanout import SLICE_MEMBERS, SMALL_CHANNEL
+from sharedjox_gateway.hub.walk import MEMBER_BYTES
 from sharedjox_gateway.protocol.websocket import encode_frame
 
 from .bench import CHANNEL, Bench, Peer, page, publication

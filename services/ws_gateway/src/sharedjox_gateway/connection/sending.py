@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from sharedjox_gateway.hub.channel import Member
-from sharedjox_gateway.hub.fanout import Send, SendEach, offer_each, offer_to_each
+from sharedjox_gateway.hub.fanout import SendEach, offer_each, offer_to_each
+from sharedjox_gateway.hub.walk import Send
 
 NO_DESCRIPTOR: Final = -1
 """Of a connection that must be written to through its transport."""
@@ -72,10 +73,7 @@ def native_send(send_many: SendMany, loop_fd: int = NO_DESCRIPTOR, *, worth_it: 
             return offer_to_each(members, start, stop, data)
         end, unsent = send_many(members, start, stop, data, loop_fd)
         for index, sent in unsent:
-            member = members[index]
-            member.offer(memoryview(data)[sent:] if sent else data)
-            if getattr(member, "fd", NO_DESCRIPTOR) == UNASKED:
-                ask_descriptor(cast("_Socketlike", member))
+            _go_on(members[index], data, sent)
         return end
 
     return send
@@ -89,12 +87,16 @@ def native_send_each(send_each: SendPieces, *, worth_it: int = 2) -> SendEach:
             offer_each(members, pieces)
             return
         for index, sent in send_each(members, pieces):
-            member, data = members[index], pieces[index]
-            member.offer(memoryview(data)[sent:] if sent else data)
-            if getattr(member, "fd", NO_DESCRIPTOR) == UNASKED:
-                ask_descriptor(cast("_Socketlike", member))
+            _go_on(members[index], pieces[index], sent)
 
     return send
+
+
+def _go_on(member: Member, data: bytes, sent: int) -> None:
+    """What a socket did not take, or was not asked to take yet, is the transport's."""
+    member.offer(memoryview(data)[sent:] if sent else data)
+    if getattr(member, "fd", NO_DESCRIPTOR) == UNASKED:
+        ask_descriptor(cast("_Socketlike", member))
 
 
 class _Socketlike(Protocol):

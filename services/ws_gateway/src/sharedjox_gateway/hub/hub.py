@@ -7,7 +7,8 @@ from itertools import chain
 from typing import Generic, TypeVar
 
 from .channel import Channel, Member
-from .fanout import SLICE_MEMBERS, Fanout, FanoutObserver, Send, SendEach, offer_each, offer_to_each
+from .fanout import SLICE_MEMBERS, Fanout, FanoutObserver, SendEach, offer_each, offer_to_each
+from .walk import Send
 
 M = TypeVar("M", bound=Member)
 
