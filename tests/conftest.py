@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sharedjox_devstack.ports import free_port
 from sharedjox_devstack.postgres import EmbeddedPostgres
 from sharedjox_devstack.redis import EmbeddedRedis
@@ -14,6 +15,15 @@ from tests.support.databases import Databases
 from tests.support.gateway import Clients
 from tests.support.stack import Stack, running_stack
 from tests.support.tcp_proxy import TcpProxy
+
+# Examples are checked for what they show, not for how long they take: the first text on a new machine takes seconds.
+settings.register_profile(
+    "untimed",
+    settings.get_profile(settings.get_current_profile_name()),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
