@@ -12,37 +12,39 @@
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 
+#include <structmember.h>
+
 #include <errno.h>
 #include <poll.h>
+#include <stddef.h>
 #include <sys/socket.h>
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0
 #endif
 
-static PyObject *fd_name;
+enum { NONE = -1 };
 
-enum { NONE = -1, FAILED = -2 };
+/* What a connection is to this code. The number stands in the object itself: its line of the cache is all that is read. */
+typedef struct {
+    PyObject_HEAD
+    int fd;
+} socket_holder;
 
-/* The descriptor of a member, NONE when it has none that may be used; FAILED with an exception set. */
-static long descriptor_of(PyObject *member) {
-    PyObject *value = PyObject_GetAttr(member, fd_name);
-    if (value == NULL) {
-        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return FAILED;
-        PyErr_Clear(); /* a member that is no socket: it takes the slow way */
-        return NONE;
-    }
-    long fd = PyLong_AsLong(value);
-    Py_DECREF(value);
-    if (fd == -1 && PyErr_Occurred()) return FAILED;
+static PyTypeObject *holder_type;
+
+/* The descriptor of a member, NONE when it has none that may be used. */
+static int descriptor_of(PyObject *member) {
+    if (!PyObject_TypeCheck(member, holder_type)) return NONE; /* no socket: it takes the slow way */
+    int fd = ((socket_holder *)member)->fd;
     return fd < 0 ? NONE : fd;
 }
 
 /* Bytes that a socket took; a failure counts as none. */
-static Py_ssize_t send_one(long fd, const char *data, Py_ssize_t length) {
+static Py_ssize_t send_one(int fd, const char *data, Py_ssize_t length) {
     ssize_t n;
     do {
-        n = send((int)fd, data, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
+        n = send(fd, data, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
     } while (n < 0 && errno == EINTR);
     return n > 0 ? n : 0;
 }
@@ -51,21 +53,17 @@ static Py_ssize_t send_one(long fd, const char *data, Py_ssize_t length) {
 enum { LOOK_EVERY = 32 };
 
 typedef struct {
-    long fd[LOOK_EVERY];
+    int fd[LOOK_EVERY];
     Py_ssize_t sent[LOOK_EVERY];
     int count;
 } batch;
 
-/* Read the descriptors of the members from `start` on; what follows them is fetched into the cache meanwhile. */
-static int load(batch *now, PyObject *members, Py_ssize_t start, Py_ssize_t stop) {
+/* Read the descriptors of the members from `start` on, all fetched into the cache side by side. */
+static void load(batch *now, PyObject *members, Py_ssize_t start, Py_ssize_t stop) {
     Py_ssize_t left = stop - start;
     now->count = left < LOOK_EVERY ? (int)left : LOOK_EVERY;
     for (int i = 0; i < now->count; i++) __builtin_prefetch(PyList_GetItem(members, start + i));
-    for (int i = 0; i < now->count; i++) {
-        now->fd[i] = descriptor_of(PyList_GetItem(members, start + i));
-        if (now->fd[i] == FAILED) return -1;
-    }
-    return 0;
+    for (int i = 0; i < now->count; i++) now->fd[i] = descriptor_of(PyList_GetItem(members, start + i));
 }
 
 static void send_batch(batch *now, const char *data, Py_ssize_t length) {
@@ -106,10 +104,7 @@ static PyObject *send_many(PyObject *module, PyObject *args) {
     PyObject *unsent = PyList_New(0);
     if (unsent == NULL) return NULL;
     for (batch now; at < stop && !wanted; at += now.count) {
-        if (load(&now, members, at, stop) < 0) {
-            Py_DECREF(unsent);
-            return NULL;
-        }
+        load(&now, members, at, stop);
         Py_BEGIN_ALLOW_THREADS
         send_batch(&now, data, length);
         wanted = at + now.count < stop && is_wanted(loop_fd);
@@ -124,7 +119,7 @@ static PyObject *send_many(PyObject *module, PyObject *args) {
 
 /* One of the pieces for `send_each`. */
 typedef struct {
-    long fd;
+    int fd;
     char *data;
     Py_ssize_t length, sent;
 } piece;
@@ -171,7 +166,7 @@ static PyObject *send_each(PyObject *module, PyObject *args) {
     for (Py_ssize_t i = 0; i < count; i++) {
         pieces[i].sent = 0;
         pieces[i].fd = descriptor_of(PyList_GetItem(members, i));
-        if (pieces[i].fd == FAILED || PyBytes_AsStringAndSize(PyList_GetItem(payloads, i), &pieces[i].data, &pieces[i].length) < 0) {
+        if (PyBytes_AsStringAndSize(PyList_GetItem(payloads, i), &pieces[i].data, &pieces[i].length) < 0) {
             PyMem_Free(pieces);
             return NULL;
         }
@@ -195,10 +190,36 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static PyObject *holder_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    PyObject *holder = allocate(type, 0);
+    (void)args, (void)keywords; /* they are for `__init__` */
+    if (holder != NULL) ((socket_holder *)holder)->fd = NONE;
+    return holder;
+}
+
+static PyMemberDef holder_members[] = {
+    {"fd", T_INT, offsetof(socket_holder, fd), 0, "The socket that may be written to; negative for none."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot holder_slots[] = {
+    {Py_tp_doc, "What has a socket, see connection/sending.py."},
+    {Py_tp_new, holder_new},
+    {Py_tp_members, holder_members},
+    {0, NULL},
+};
+
+static PyType_Spec holder_spec = {
+    .name = "sharedjox_gateway.connection._sending.SocketHolder",
+    .basicsize = sizeof(socket_holder),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = holder_slots,
+};
+
 static int prepare(PyObject *module) {
-    (void)module;
-    if (fd_name == NULL) fd_name = PyUnicode_InternFromString("fd");
-    return fd_name == NULL ? -1 : 0;
+    if (holder_type == NULL) holder_type = (PyTypeObject *)PyType_FromSpec(&holder_spec);
+    return holder_type == NULL ? -1 : PyModule_AddObjectRef(module, "SocketHolder", (PyObject *)holder_type);
 }
 
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, prepare}, {0, NULL}};

@@ -27,7 +27,7 @@ from sharedjox_gateway.protocol.websocket import (
     parse_close,
 )
 
-from .sending import NO_DESCRIPTOR, UNASKED
+from .sending import NO_DESCRIPTOR, UNASKED, SocketHolder
 
 if TYPE_CHECKING:
     from sharedjox_gateway.protocol.messages import ClientMessage
@@ -75,7 +75,7 @@ class ConnectionOwner(Protocol):
         ...
 
 
-class Connection(asyncio.Protocol):
+class Connection(SocketHolder, asyncio.Protocol):
     """See the module's docstring. Made by the entry when the upgrade is accepted."""
 
     __slots__ = (
@@ -84,7 +84,6 @@ class Connection(asyncio.Protocol):
         "app",
         "channels",
         "denied",
-        "fd",
         "grant_mark",
         "is_alive",
         "is_closing",
@@ -103,8 +102,6 @@ class Connection(asyncio.Protocol):
 
     socket_id: str
     offer: Callable[[bytes | memoryview], object]
-    fd: int
-    """The socket, while all that was offered has left and the fan-out may write to it directly; otherwise negative."""
 
     def __init__(
         self, owner: ConnectionOwner, app: App, socket_id: str, protocol_version: int, transport: asyncio.Transport
