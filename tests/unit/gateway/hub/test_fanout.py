@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Callable
 
@@ -217,6 +218,30 @@ def test_the_sender_does_not_get_its_own_event_but_gets_the_others() -> None:
     bench.loop.run()
     assert sender.events == [1, 3]
     assert other.events == [1, 2, 3]
+
+
+def test_who_was_left_out_of_one_walk_is_on_the_next() -> None:
+    bench = Bench()
+    channel = Channel("1", "a")
+    for number in range(20):
+        channel.add(bench.member(number))
+    for number, sender in ((1, ""), (2, "3.0"), (3, "")):
+        bench.fanout.deliver(channel, delivery(number, sender))
+        bench.loop.run()
+    assert bench.member(3).events == [1, 3]
+    assert all(bench.member(number).events == [1, 2, 3] for number in range(20) if number != 3)
+
+
+def test_who_has_left_is_not_kept() -> None:
+    bench = Bench()
+    channel = Channel("1", "a")
+    for number in range(20):
+        channel.add(bench.member(number))
+    bench.fanout.deliver(channel, delivery(1))
+    bench.loop.run()
+    gone = weakref.ref(bench.member(3))
+    channel.discard(bench.members.pop("3.0"))
+    assert gone() is None
 
 
 def test_an_unknown_sender_excludes_nobody() -> None:

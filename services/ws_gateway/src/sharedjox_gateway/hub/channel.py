@@ -58,6 +58,7 @@ class Channel:
     """
 
     __slots__ = (
+        "_listed",
         "app_id",
         "epoch",
         "fanout",
@@ -84,6 +85,7 @@ class Channel:
         self.sequence = 0
         self.last_join = -1
         self.version = 0
+        self._listed: list[Member] | None = None
         self.pending: list[Delivery] | tuple[()] = ()  # a list of its own only while something waits
         self.newest: Delivery | None = None
         """Cache channels only: the last durable event that was taken here."""
@@ -103,13 +105,24 @@ class Channel:
         self.members.pop(member, None)
         self.members[member] = self.last_join = self.sequence
         self.version += 1
+        self._listed = None
 
     def discard(self, member: Member) -> bool:
         """Take `member` out, at once, also in the middle of a fan-out; returns whether it was there."""
         if self.members.pop(member, None) is None:
             return False
         self.version += 1
+        self._listed = None
         return True
+
+    def listed(self) -> list[Member]:
+        """The members in the order in which they joined: one list as long as nobody joins or leaves, not to be changed.
+
+        Making it touches every member, which for one event to thousands is time before the first is served.
+        """
+        if self._listed is None:
+            self._listed = list(self.members)
+        return self._listed
 
     def served_offset(self) -> int:
         """The offset up to which every member has been served: behind `offset` while deliveries are under way."""

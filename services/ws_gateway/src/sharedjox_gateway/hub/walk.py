@@ -71,7 +71,7 @@ class Walk:
         self.index = 0
         self._visited = self._served = 0
         self.version = channel.version
-        self.members = list(channel.members)
+        self.members = channel.listed()
         self.exceptions: dict[Member, bytes] = {}
         if channel.last_join >= self.first:
             self._set_newcomers_apart(channel, deliveries)
@@ -94,12 +94,13 @@ class Walk:
                 break
             newcomers += 1
             self.exceptions[member] = self._data_for(member, joined, deliveries)
-        del self.members[len(self.members) - newcomers :]
+        self.members = self.members[: len(self.members) - newcomers]
 
     def _set_sender_apart(self, channel: Channel, deliveries: list[Delivery], member: Member | None) -> None:
         """The connection that caused an event does not get that one (`toOthers`)."""
         if member is None or member in self.exceptions or member not in channel.members:
             return
+        self.members = self.members.copy()
         self.members.remove(member)
         self.exceptions[member] = self._data_for(member, channel.members[member], deliveries)
 
@@ -158,7 +159,8 @@ class Walk:
     def _skip_those_who_left(self, channel: Channel, start: int, stop: int) -> int:
         """Take members that left out of those who are next; returns how many they were.
 
-        They count as visited, by all events on the way: none that came behind their leaving has joined.
+        They count as visited, by all events on the way: none that came behind their leaving has joined. The list is
+        this walk's alone now: the channel makes a new one.
         """
         current, first = channel.members, self.first
         members = self.members
