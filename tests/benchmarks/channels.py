@@ -4,6 +4,8 @@
 
 The cost of a delivery, from Redis to the socket, with 10,000 channels is compared with that of 100. Durable events are
 bounded by Redis (some 40 us each for the history); the rate of the gateway itself shows with events without history.
+The plain C server's cost is measured beside it: what the kernel and the caches take for more connections, they take
+from anybody.
 """
 
 from __future__ import annotations
@@ -38,6 +40,12 @@ def measure(folder: Path, redis: EmbeddedRedis, connections: int, seconds: float
         return run_scenarios(server, connections, scenarios, channels=connections)
 
 
+def measure_yardstick(folder: Path, connections: int, seconds: float) -> Results:
+    """The cost of the plain C server, which knows no history."""
+    with servers.baseline(folder, channel=CHANNEL) as server:
+        return run_scenarios(server, connections, [Flood("cost", COST_WINDOW, seconds)], channels=connections)
+
+
 def measure_churn(folder: Path, redis: EmbeddedRedis, connections: int, seconds: float) -> Result:
     """Leaving and joining again, each its own channel."""
     with (
@@ -48,6 +56,20 @@ def measure_churn(folder: Path, redis: EmbeddedRedis, connections: int, seconds:
         result = client.churn(seconds)
         tell("gateway", connections, "churn", result)
     return result
+
+
+def cost_us(results: Results) -> float:
+    """Server time for a delivery."""
+    return 1e6 / per_core(results["cost"])
+
+
+def cost_figures(kind: str, many: Sequence[Results], few: Sequence[Results]) -> dict[str, float]:
+    """Server time for a delivery with many channels and with few, and their ratio within a round."""
+    return {
+        f"{kind}_cost_us": median(map(cost_us, many)),
+        f"{kind}_cost_us_100": median(map(cost_us, few)),
+        f"{kind}_cost_ratio": median(cost_us(mine) / cost_us(its) for mine, its in zip(many, few, strict=True)),
+    }
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -63,15 +85,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run; returns the exit status."""
     options = parse(arguments)
     machine.take_priority()
+    sizes = (FEW, options.connections)
     rounds: dict[tuple[int, bool], list[Results]] = {
-        (connections, durable): [] for durable in (True, False) for connections in (FEW, options.connections)
+        (connections, durable): [] for durable in (True, False) for connections in sizes
     }
+    yardstick: dict[int, list[Results]] = {connections: [] for connections in sizes}
     with tempfile.TemporaryDirectory(prefix="sharedjox-bench-") as name:
         folder = Path(name)
         with servers.redis_server(folder) as redis:
             for _ in range(options.repeat):
                 for (connections, durable), found in rounds.items():
                     found.append(measure(folder, redis, connections, options.seconds, durable=durable))
+                for connections, found in yardstick.items():
+                    found.append(measure_yardstick(folder, connections, options.seconds))
             churn = measure_churn(folder, redis, 1000, options.seconds)
     report = Report("channels", read_budgets("channels"))
     for durable in (True, False):
@@ -81,22 +107,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             **{
                 f"{kind}_per_second": median(results["rate"]["deliveries_per_second"] for results in many),
                 f"{kind}_per_core_second": median(per_core(results["rate"]) for results in many),
-                f"{kind}_cost_us": median(1e6 / per_core(results["cost"]) for results in many),
-                f"{kind}_cost_us_100": median(1e6 / per_core(results["cost"]) for results in few),
-                f"{kind}_cost_ratio": median(
-                    per_core(its["cost"]) / per_core(mine["cost"]) for mine, its in zip(many, few, strict=True)
-                ),
+                **cost_figures(kind, many, few),
                 f"{kind}_p99_ms": median(results["cost"]["latency"]["p99_ms"] for results in many),
             }
         )
     report.add(
+        **cost_figures("c", yardstick[options.connections], yardstick[FEW]),
         churn_per_second=churn["churned"] / churn["seconds"],
         failed_runs=sum(
             not results[name]["ok"] for found in rounds.values() for results in found for name in ("cost", "rate")
         ),
     )
     report.details["parameters"] = vars(options)
-    report.details["runs"] = {f"{connections} {durable}": each for (connections, durable), each in rounds.items()}
+    report.details["runs"] = {
+        **{f"{connections} {durable}": each for (connections, durable), each in rounds.items()},
+        **{f"{connections} c": each for connections, each in yardstick.items()},
+    }
     return report.finish()
 
 

@@ -42,12 +42,12 @@ class Server:
     options: list[str]
 
 
-def wait_for(is_there: Callable[[], bool], what: str) -> None:
-    """Poll until `is_there()` holds."""
-    end = time.monotonic() + START_SECONDS
+def wait_for(is_there: Callable[[], bool], what: str, *, seconds: float = START_SECONDS) -> None:
+    """Poll until `is_there()` holds, `seconds` long. Raises: TimeoutError."""
+    end = time.monotonic() + seconds
     while not is_there():
         if time.monotonic() > end:
-            msg = f"{what} did not come up within {START_SECONDS:g} s"
+            msg = f"{what} did not come up within {seconds:g} s"
             raise TimeoutError(msg)
         time.sleep(0.02)
 
@@ -182,7 +182,7 @@ def gateway(
             child = stack.enter_context(process(command, folder / "gateway.log", env=env))
             pids.append(child.pid)
         for port in ports:
-            wait_for(partial(_is_ready, port), "the gateway")
+            wait_for(partial(_is_ready, port), "the gateway", seconds=START_SECONDS * processes)
         publish = redis_publish_options if durable else redis_transient_options
         options = pusher_options(ports, channel) + publish(redis, channel, payload_bytes)
         yield Server("gateway", ports, pids, options)

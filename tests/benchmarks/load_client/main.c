@@ -17,7 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CONNECT_SECONDS = 120, DRAIN_SECONDS = 20 };
+/* The slowest that a server may be before a run is given up, on top of some seconds for a start. */
+enum { CONNECT_SECONDS = 120, CONNECTS_PER_SECOND = 1000, DRAIN_SECONDS = 20, DELIVERIES_PER_SECOND = 10000 };
 
 options opt = {
     .path = "/", .welcome = "", .subscribe = "", .unsubscribe = "", .acknowledged = "", .key = "", .secret = "",
@@ -109,7 +110,7 @@ static void do_connect(int connections) {
     shared->stalled = 0;
     uint64_t began = now_ns();
     start(C_CONNECT);
-    bool is_done = wait_finished(CONNECT_SECONDS);
+    bool is_done = wait_finished(CONNECT_SECONDS + connections / CONNECTS_PER_SECOND);
     double seconds = (double)(now_ns() - began) / 1e9;
     int ready = 0;
     for (int i = 0; i < opt.workers; i++) ready += shared->worker[i].ready;
@@ -130,7 +131,7 @@ static unsigned long long expected(void) {
 }
 
 static void wait_drained(void) {
-    uint64_t end = now_ns() + (uint64_t)DRAIN_SECONDS * 1000000000u;
+    uint64_t end = now_ns() + (uint64_t)(DRAIN_SECONDS + shared->connections / DELIVERIES_PER_SECOND) * 1000000000u;
     unsigned long long before = 0;
     for (int still = 0; sum().received < expected() && now_ns() < end && still < 200;) {
         sleep_seconds(0.01);
