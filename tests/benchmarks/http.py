@@ -29,9 +29,9 @@ from sharedjox_devstack.redis import EmbeddedRedis
 from tests.support.processes import ServiceProcess, python_module, running
 
 from .http_load import LoadResult
+from .machine import CLIENT_CORE, SERVER_CORE, cpu_seconds
 from .report import Report, percentile, read_budgets
 
-SERVER_CORE = 0
 APP = {"app_id": "1001", "key": "sharedjox", "secret": "sharedjox-secret"}
 CHANNELS = 10
 PAYLOAD_BYTES = 200
@@ -91,12 +91,6 @@ def prefer(pid: int) -> None:
         Path(f"/proc/{pid}/autogroup").write_text("-10", "ascii")
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def load(folder: Path, port: int, *, connections: int, seconds: float, keeps_alive: bool) -> LoadResult:
     """Run the client as a process on another core."""
     settings: dict[str, Any] = {
@@ -107,7 +101,7 @@ def load(folder: Path, port: int, *, connections: int, seconds: float, keeps_ali
         "connections": connections,
         "seconds": seconds,
         "keepsAlive": keeps_alive,
-        "core": SERVER_CORE + 1 if (os.cpu_count() or 1) > 1 else None,
+        "core": CLIENT_CORE if CLIENT_CORE != SERVER_CORE else None,
     }
     file = folder / "load.json"
     file.write_text(json.dumps(settings))

@@ -75,10 +75,15 @@ def on_core(core: int, command: Sequence[str]) -> list[str]:
     return ["taskset", "-c", str(core), *command]
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and the children it has reaped."""
+def cpu_times(pid: int) -> tuple[float, float]:
+    """Seconds of a process in its own code, and in the kernel for it; without its children."""
     fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
+    return int(fields[11]) / TICK, int(fields[12]) / TICK
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process, without its children."""
+    return sum(cpu_times(pid))
 
 
 def rss_kb(pid: int) -> int:
@@ -96,11 +101,18 @@ def kernel_socket_kb() -> int:
 
 @dataclass(frozen=True, slots=True)
 class CpuUse:
-    """`own_seconds` of the processes asked for; `foreign_cores` are busy with neither us nor our children."""
+    """`user_seconds` and `kernel_seconds` of the processes asked for; `foreign_cores` are busy with neither us nor our
+    children."""
 
     wall_seconds: float
-    own_seconds: float
+    user_seconds: float
+    kernel_seconds: float
     foreign_cores: float
+
+    @property
+    def own_seconds(self) -> float:
+        """Both."""
+        return self.user_seconds + self.kernel_seconds
 
 
 class CpuMeter:
@@ -108,20 +120,21 @@ class CpuMeter:
 
     def __init__(self, pids: Sequence[int]) -> None:
         self._pids = list(pids)
-        self._own = self._own_seconds()
+        self._user, self._kernel = self._own_times()
         self._family = family_seconds(os.getpid())
         self._busy = _busy_seconds()
         self._began = time.monotonic()
 
-    def _own_seconds(self) -> float:
-        return sum(cpu_seconds(pid) for pid in self._pids)
+    def _own_times(self) -> tuple[float, float]:
+        times = [cpu_times(pid) for pid in self._pids]
+        return sum(user for user, _ in times), sum(kernel for _, kernel in times)
 
     def read(self) -> CpuUse:
         """What was used since."""
         wall = time.monotonic() - self._began
-        own = self._own_seconds() - self._own
+        user, kernel = self._own_times()
         foreign = (_busy_seconds() - self._busy) - (family_seconds(os.getpid()) - self._family)
-        return CpuUse(wall, own, round(max(foreign, 0.0) / wall, 3))
+        return CpuUse(wall, user - self._user, kernel - self._kernel, round(max(foreign, 0.0) / wall, 3))
 
 
 def _busy_seconds() -> float:

@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <search.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -25,7 +24,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { READ_SIZE = 1 << 20, EVENTS = 1024, FAULT_AT = 50 };
+enum { READ_SIZE = 1 << 20, EVENTS = 1024, PLACES = 1 << 17, FAULT_AT = 50 };
 
 typedef struct channel {
     char *name;
@@ -44,7 +43,8 @@ typedef struct connection {
 } connection;
 
 static int epoll;
-static void *names; /* tsearch tree of channels */
+static channel *names[PLACES]; /* all channels, by the hash of their name; never taken out, half of them at most are taken */
+static int taken;
 static channel **dirty;
 static int dirty_count, dirty_space;
 static const char *fault = "";
@@ -142,14 +142,20 @@ static void write_on(connection *c) {
 
 /* --- channels -------------------------------------------------------------------------------------------------------- */
 
-static int by_name(const void *a, const void *b) { return strcmp(((const channel *)a)->name, ((const channel *)b)->name); }
+/* FNV-1a */
+static unsigned hash(const char *text) {
+    unsigned h = 2166136261u;
+    for (; *text; text++) h = (h ^ (unsigned char)*text) * 16777619u;
+    return h;
+}
 
 static channel *find(const char *name) {
-    channel wanted = {.name = (char *)name}, **found = tfind(&wanted, &names, by_name);
-    if (found) return *found;
-    channel *made = calloc(1, sizeof *made);
+    unsigned at = hash(name) % PLACES;
+    for (; names[at]; at = (at + 1) % PLACES)
+        if (!strcmp(names[at]->name, name)) return names[at];
+    if (++taken > PLACES / 2) fail("too many channels");
+    channel *made = names[at] = calloc(1, sizeof *made);
     made->name = strdup(name);
-    tsearch(made, &names, by_name);
     return made;
 }
 

@@ -109,5 +109,6 @@ class LoadClient:
         while result["event"] != "ran":
             result = self._hear()
         result["server_cores"] = usage.own_seconds / usage.wall_seconds
+        result["server_user_cores"] = usage.user_seconds / usage.wall_seconds
         result["foreign_cores"] = usage.foreign_cores
         return result
