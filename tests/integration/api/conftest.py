@@ -18,13 +18,16 @@ from .served import Served
 
 
 @pytest.fixture(autouse=True)
-def quiet_logs() -> None:
+def quiet_logs() -> Iterator[None]:
     """Plain lines for what matters: structlog's own default draws tracebacks for seconds."""
+    before = structlog.get_config()
     structlog.configure(
         processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(30),
         cache_logger_on_first_use=False,
     )
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture
