@@ -97,7 +97,6 @@ async def test_the_whole_life_of_a_job_reaches_echo_with_the_seeds_payloads_and_
         await clients_echo.subscribe(private_job)
         claimed = await post(as_freelancer, f"/api/jobs/{job['id']}/claim")
         assert (claimed["status"], claimed["claimedBy"], claimed["agreedAmount"]) == ("claimed", freelancer.id, 50)
-        await freelancers_echo.subscribe(private_job)
         for channel in (private_job, f"private-user.{client.id}"):
             event = await clients_echo.wait_event("job.claimed", channel=channel)
             assert event.data == {
@@ -107,6 +106,8 @@ async def test_the_whole_life_of_a_job_reaches_echo_with_the_seeds_payloads_and_
                 "matchScore": event.data["matchScore"],
                 "timestamp": event.data["timestamp"],
             }
+        assert (await clients_echo.wait_event("job.updated", channel=private_job)).data["status"] == "claimed"
+        await freelancers_echo.subscribe(private_job)  # behind that: what it hears of is what comes now
 
         status = f"/api/jobs/{job['id']}/status"
         deliverables = ["source code", "documentation"]

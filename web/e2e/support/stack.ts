@@ -9,6 +9,8 @@ import { fileURLToPath } from "node:url";
 
 const REPOSITORY = fileURLToPath(new URL("../../../", import.meta.url));
 const READY_LINE = "ready after";
+/** Seen before the start, or by a service that was to listen there. */
+const TAKEN = / is taken by |Address already in use/;
 
 /** Seconds that an access token lives in these tests: short, so that every journey outlives a few. */
 const TOKEN_SECONDS = "12";
@@ -28,7 +30,7 @@ export async function startStack(attempts = 5): Promise<RunningStack> {
   try {
     return await startOn(await freePorts(6));
   } catch (error) {
-    if (attempts > 1 && String(error).includes(" is taken by ")) return startStack(attempts - 1);
+    if (attempts > 1 && TAKEN.test(String(error))) return startStack(attempts - 1);
     throw error;
   }
 }
