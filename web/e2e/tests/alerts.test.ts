@@ -109,13 +109,21 @@ describe("Web Push", () => {
 
     const push = service.pushes.find(({ text }) => text.includes(title));
     expect(push?.senderKey).toBe(await page.evaluate(() => window.pushKey));
-    if (push) await deliver(page, push);
     const shown = (): Promise<{ title: string; body: string; data: unknown }[]> =>
       page.evaluate(async () => {
         const registration = await navigator.serviceWorker.ready;
         return (await registration.getNotifications()).map(({ title, body, data }) => ({ title, body, data: data as unknown }));
       });
-    await expect.poll(shown).toEqual([{ title: "A job that fits you", body: expect.stringContaining(title) as string, data: { jobId } }]);
+    // Asked for its list between storing a notification and showing it, Chromium may drop it as one that is not shown. So
+    // it is asked rarely, and what is missing is delivered again, as push services may: the tag makes one of two.
+    const delivered = async (): ReturnType<typeof shown> => {
+      const list = await shown();
+      if (push && list.length === 0) await deliver(page, push);
+      return list;
+    };
+    await expect
+      .poll(delivered, { interval: 500 })
+      .toEqual([{ title: "A job that fits you", body: expect.stringContaining(title) as string, data: { jobId } }]);
     await set(page, "Job alerts", false);
     expect(errors).toEqual([]);
   });
