@@ -111,7 +111,7 @@ class CpuUse:
 
     @property
     def own_seconds(self) -> float:
-        """Both."""
+        """Seconds in the processes' own code and in the kernel for them."""
         return self.user_seconds + self.kernel_seconds
 
 

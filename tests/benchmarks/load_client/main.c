@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The slowest that a server may be before a run is given up, on top of some seconds for a start. */
+/* A run is given up after these seconds and those that its connections or deliveries take at these rates. */
 enum { CONNECT_SECONDS = 120, CONNECTS_PER_SECOND = 1000, DRAIN_SECONDS = 20, DELIVERIES_PER_SECOND = 10000 };
 
 options opt = {
