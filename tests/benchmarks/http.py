@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -29,7 +28,7 @@ from sharedjox_devstack.redis import EmbeddedRedis
 from tests.support.processes import ServiceProcess, python_module, running
 
 from .http_load import LoadResult
-from .machine import CLIENT_CORE, SERVER_CORE, cpu_seconds
+from .machine import CLIENT_CORE, SERVER_CORE, cpu_seconds, give_priority, pin
 from .report import Report, percentile, read_budgets
 
 APP = {"app_id": "1001", "key": "sharedjox", "secret": "sharedjox-secret"}
@@ -47,6 +46,7 @@ def gateway(folder: Path, redis_url: str) -> Iterator[tuple[int, int]]:
     )
     with running(service):
         pin(service.pid, SERVER_CORE)
+        give_priority(service.pid)
         yield port, service.pid
 
 
@@ -73,22 +73,8 @@ def soketi(folder: Path, installed: Path, redis_port: int) -> Iterator[tuple[int
     )
     with running(service):
         pin(service.pid, SERVER_CORE)
+        give_priority(service.pid)
         yield port, service.pid
-
-
-def pin(pid: int, core: int) -> None:
-    """Keep a process and its threads on one core, where the machine has more than one."""
-    if (os.cpu_count() or 1) > 1:
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            os.sched_setaffinity(int(thread.name), {core})
-    prefer(pid)
-
-
-def prefer(pid: int) -> None:
-    """Put a process before others on a shared machine, where we may (root); figures are steadier then."""
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, pid, -10)
-        Path(f"/proc/{pid}/autogroup").write_text("-10", "ascii")
 
 
 def load(folder: Path, port: int, *, connections: int, seconds: float, keeps_alive: bool) -> LoadResult:
@@ -170,7 +156,8 @@ def run(arguments: argparse.Namespace) -> Report:
         redis = EmbeddedRedis(folder / "redis", free_port(), durable=False)
         redis.start()
         cleanup.callback(redis.stop)
-        pin(redis_pid(redis), SERVER_CORE + 1)
+        pin(redis_pid(redis), CLIENT_CORE)
+        give_priority(redis_pid(redis))
         for _ in range(arguments.rounds):
             redis.flush()
             with gateway(folder, redis.url) as (port, pid):

@@ -5,7 +5,6 @@ It signs nothing and parses next to nothing while the clock runs, so that it cos
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import resource
@@ -20,6 +19,8 @@ from pathlib import Path
 
 from sharedjox_contracts.codec import encode_json
 from sharedjox_contracts.signatures import signed_query
+
+from .machine import give_priority
 
 DISTINCT_REQUESTS = 500
 EXPECTED = b"HTTP/1.1 200"
@@ -137,9 +138,7 @@ def main() -> None:
     settings = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     if settings["core"] is not None:
         os.sched_setaffinity(0, {settings["core"]})
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, -10)
-        Path("/proc/self/autogroup").write_text("-10", "ascii")
+    give_priority(os.getpid())
     keeps_alive = settings["keepsAlive"]
     requests = signed_requests(
         **settings["app"],

@@ -50,6 +50,13 @@ def take_priority() -> None:
         atexit.register(_restore, group, before)
 
 
+def give_priority(pid: int) -> None:
+    """The same for a process in a session of its own, for as long as it runs."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, _NICE)
+        Path(f"/proc/{pid}/autogroup").write_text(str(_NICE), "utf-8")
+
+
 def _restore(group: Path, nice: str) -> None:
     with contextlib.suppress(OSError):
         group.write_text(nice, "utf-8")
