@@ -4,8 +4,11 @@
 
 The cost of a delivery, from Redis to the socket, with 10,000 channels is compared with that of 100. Durable events are
 bounded by Redis (20 to 40 us each for the history); the rate of the gateway itself shows with events without history.
-The plain C server's cost is measured beside it: what the kernel and the caches take for more connections, they take
-from anybody.
+
+What makes it dearer is told apart by two yardsticks. With all 10,000 connections there and events for 100 of them only
+("held"), what grows is the gateway's own doing: its tables are as large, the sockets in use as few as with 100. And the
+plain C server gets the same load: what the kernel and the caches take for each socket that was not in use lately, they
+take from anybody.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from sharedjox_devstack.redis import EmbeddedRedis
 
@@ -28,7 +32,22 @@ FEW = 100
 COST_WINDOW, RATE_WINDOW = 16, 256
 
 
-def measure(folder: Path, redis: EmbeddedRedis, connections: int, seconds: float, *, durable: bool) -> Results:
+class Spread(NamedTuple):
+    """Over how many sockets the events go: `connections` on a channel each, `active` of which get events (0: all)."""
+
+    connections: int
+    active: int = 0
+
+
+class Spreads(NamedTuple):
+    """What is compared, each with one result per round."""
+
+    few: list[Results]
+    held: list[Results]
+    many: list[Results]
+
+
+def measure(folder: Path, redis: EmbeddedRedis, spread: Spread, seconds: float, *, durable: bool) -> Results:
     """Two floods on a fresh gateway.
 
     With a window as wide as 256, a hundred channels would get several events per loop turn each, which are joined:
@@ -36,14 +55,23 @@ def measure(folder: Path, redis: EmbeddedRedis, connections: int, seconds: float
     """
     with servers.gateway(folder, redis, channel=CHANNEL, durable=durable) as server:
         server.name = "durable" if durable else "transient"
-        scenarios = [Flood("cost", COST_WINDOW, seconds), Flood("rate", RATE_WINDOW, seconds)]
-        return run_scenarios(server, connections, scenarios, channels=connections)
+        scenarios = [Flood("cost", COST_WINDOW, seconds)]
+        if not spread.active:
+            scenarios.append(Flood("rate", RATE_WINDOW, seconds))
+        return run(server, spread, scenarios)
 
 
-def measure_yardstick(folder: Path, connections: int, seconds: float) -> Results:
+def measure_yardstick(folder: Path, spread: Spread, seconds: float) -> Results:
     """The cost of the plain C server, which knows no history."""
     with servers.baseline(folder, channel=CHANNEL) as server:
-        return run_scenarios(server, connections, [Flood("cost", COST_WINDOW, seconds)], channels=connections)
+        return run(server, spread, [Flood("cost", COST_WINDOW, seconds)])
+
+
+def run(server: servers.Server, spread: Spread, scenarios: Sequence[Flood]) -> Results:
+    """The floods, each connection on a channel of its own."""
+    if spread.active:
+        server.name += " held"
+    return run_scenarios(server, spread.connections, scenarios, channels=spread.connections, active=spread.active)
 
 
 def measure_churn(folder: Path, redis: EmbeddedRedis, connections: int, seconds: float) -> Result:
@@ -68,22 +96,32 @@ def code_us(results: Results) -> float:
     return 1e6 * float(results["cost"]["server_user_cores"]) / float(results["cost"]["deliveries_per_second"])
 
 
-def cost_figures(kind: str, many: Sequence[Results], few: Sequence[Results]) -> dict[str, float]:
-    """Server time for a delivery with many channels and with few, and their ratio within a round."""
+def ratio(cost: Callable[[Results], float], mine: Sequence[Results], its: Sequence[Results]) -> float:
+    """Of two costs within a round."""
+    return median(cost(one) / cost(other) for one, other in zip(mine, its, strict=True))
+
+
+def cost_figures(kind: str, spreads: Spreads) -> dict[str, float]:
+    """Server time for a delivery with many channels, with few of them in use, with few; and the ratios to the last."""
     figures: dict[str, float] = {}
     for name, cost in (("cost", cost_us), ("code", code_us)):
-        figures[f"{kind}_{name}_us"] = median(map(cost, many))
-        figures[f"{kind}_{name}_us_100"] = median(map(cost, few))
-        figures[f"{kind}_{name}_ratio"] = median(cost(mine) / cost(its) for mine, its in zip(many, few, strict=True))
+        figures[f"{kind}_{name}_us"] = median(map(cost, spreads.many))
+        figures[f"{kind}_{name}_us_held"] = median(map(cost, spreads.held))
+        figures[f"{kind}_{name}_us_100"] = median(map(cost, spreads.few))
+        figures[f"{kind}_{name}_ratio"] = ratio(cost, spreads.many, spreads.few)
+        figures[f"{kind}_{name}_held_ratio"] = ratio(cost, spreads.held, spreads.few)
     return figures
 
 
-def growth_to(yardstick: Mapping[int, Sequence[Results]], many: Sequence[Results], few: Sequence[Results]) -> float:
+def growth_to(yardstick: Spreads, mine: Spreads) -> float:
     """What a delivery costs more with many channels than with few, to what it costs the yardstick more."""
-    most, least = max(yardstick), min(yardstick)
+
+    def growth(many: Results, few: Results) -> float:
+        return cost_us(many) - cost_us(few)
+
     return median(
-        (cost_us(mine_many) - cost_us(mine_few)) / max(cost_us(its_many) - cost_us(its_few), 0.01)
-        for mine_many, mine_few, its_many, its_few in zip(many, few, yardstick[most], yardstick[least], strict=True)
+        growth(my_many, my_few) / max(growth(its_many, its_few), 0.01)
+        for my_many, my_few, its_many, its_few in zip(mine.many, mine.few, yardstick.many, yardstick.few, strict=True)
     )
 
 
@@ -100,45 +138,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run; returns the exit status."""
     options = parse(arguments)
     machine.take_priority()
-    sizes = (FEW, options.connections)
-    rounds: dict[tuple[int, bool], list[Results]] = {
-        (connections, durable): [] for durable in (True, False) for connections in sizes
-    }
-    yardstick: dict[int, list[Results]] = {connections: [] for connections in sizes}
+    spreads = Spread(FEW), Spread(options.connections, FEW), Spread(options.connections)
+    found = {kind: Spreads([], [], []) for kind in ("durable", "transient", "c")}
     with tempfile.TemporaryDirectory(prefix="sharedjox-bench-") as name:
         folder = Path(name)
         with servers.redis_server(folder) as redis:
             for _ in range(options.repeat):
-                for (connections, durable), found in rounds.items():
-                    found.append(measure(folder, redis, connections, options.seconds, durable=durable))
-                for connections, found in yardstick.items():
-                    found.append(measure_yardstick(folder, connections, options.seconds))
+                for kind, results in found.items():
+                    for spread, into in zip(spreads, results, strict=True):
+                        into.append(
+                            measure_yardstick(folder, spread, options.seconds)
+                            if kind == "c"
+                            else measure(folder, redis, spread, options.seconds, durable=kind == "durable")
+                        )
             churn = measure_churn(folder, redis, 1000, options.seconds)
     report = Report("channels", read_budgets("channels"))
-    for durable in (True, False):
-        kind = "durable" if durable else "transient"
-        many, few = rounds[options.connections, durable], rounds[FEW, durable]
+    for kind in ("durable", "transient"):
         report.add(
             **{
-                f"{kind}_per_second": median(results["rate"]["deliveries_per_second"] for results in many),
-                f"{kind}_per_core_second": median(per_core(results["rate"]) for results in many),
-                **cost_figures(kind, many, few),
-                f"{kind}_growth_to_c": growth_to(yardstick, many, few),
-                f"{kind}_p99_ms": median(results["cost"]["latency"]["p99_ms"] for results in many),
+                f"{kind}_per_second": median(results["rate"]["deliveries_per_second"] for results in found[kind].many),
+                f"{kind}_per_core_second": median(per_core(results["rate"]) for results in found[kind].many),
+                **cost_figures(kind, found[kind]),
+                f"{kind}_growth_to_c": growth_to(found["c"], found[kind]),
+                f"{kind}_p99_ms": median(results["cost"]["latency"]["p99_ms"] for results in found[kind].many),
             }
         )
     report.add(
-        **cost_figures("c", yardstick[options.connections], yardstick[FEW]),
+        **cost_figures("c", found["c"]),
         churn_per_second=churn["churned"] / churn["seconds"],
         failed_runs=sum(
-            not results[name]["ok"] for found in rounds.values() for results in found for name in ("cost", "rate")
+            not result[scenario]["ok"]
+            for kind in found
+            for results in found[kind]
+            for result in results
+            for scenario in result.keys() & {"cost", "rate"}
         ),
     )
     report.details["parameters"] = vars(options)
-    report.details["runs"] = {
-        **{f"{connections} {durable}": each for (connections, durable), each in rounds.items()},
-        **{f"{connections} c": each for connections, each in yardstick.items()},
-    }
+    report.details["runs"] = {kind: results._asdict() for kind, results in found.items()}
     return report.finish()
 
 

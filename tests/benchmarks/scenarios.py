@@ -66,9 +66,14 @@ Results = dict[str, Result]
 StartServer = Callable[[], AbstractContextManager[Server]]
 
 
-def run_scenarios(server: Server, connections: int, scenarios: Sequence[Scenario], *, channels: int = 1) -> Results:
-    """Connect, run, disconnect. The result of connecting is under "connect"."""
-    options = [*server.options, "--channels", str(channels)]
+def run_scenarios(
+    server: Server, connections: int, scenarios: Sequence[Scenario], *, channels: int = 1, active: int = 0
+) -> Results:
+    """Connect, run, disconnect. The result of connecting is under "connect".
+
+    Only the first `active` channels get messages; 0: all do.
+    """
+    options = [*server.options, "--channels", str(channels), "--active", str(active)]
     results: Results = {}
     with LoadClient(options, server.pids, connections=connections) as client:
         results["connect"] = client.connect()

@@ -56,6 +56,7 @@ typedef struct {
     const char *http_head, *http_tail;
     int argument_count, publish_port, http_batch, publish_batch;
     int ports[MAX_PORTS], port_count, workers, channels, handshakes, pad, cpu;
+    int active; /* of the channels, those that get messages; 0: all */
 } options;
 
 extern options opt;

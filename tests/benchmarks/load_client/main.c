@@ -269,7 +269,7 @@ static bool set_number(const char *name, const char *value) {
     const struct { const char *name; int *into; } numbers[] = {
         {"workers", &opt.workers}, {"channels", &opt.channels}, {"handshakes", &opt.handshakes}, {"pad", &opt.pad},
         {"cpu", &opt.cpu}, {"publish-port", &opt.publish_port}, {"http-batch", &opt.http_batch},
-        {"publish-batch", &opt.publish_batch},
+        {"publish-batch", &opt.publish_batch}, {"active", &opt.active},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (!strcmp(name, numbers[i].name)) return *numbers[i].into = atoi(value), true;
@@ -293,6 +293,7 @@ static void read_options(int argc, char **argv) {
     }
     if (!opt.port_count) die("--ports is needed");
     if (opt.workers < 1 || opt.workers > MAX_WORKERS) die("--workers must be 1 to %d", MAX_WORKERS);
+    if (opt.active < 0 || opt.active > opt.channels) die("--active must be 0 to --channels");
     if (opt.pad < 0 || opt.pad > 4096) die("--pad must be 0 to 4096");
 }
 

@@ -282,7 +282,7 @@ static void publish(uint64_t timestamp) {
     int channel = 0;
     if (opt.channels > 1) {
         random_state ^= random_state << 13, random_state ^= random_state >> 7, random_state ^= random_state << 17;
-        channel = (int)(random_state % (uint64_t)opt.channels);
+        channel = (int)(random_state % (uint64_t)(opt.active ? opt.active : opt.channels));
     }
     publish_one(channel, ++shared->sent[channel], timestamp);
     atomic_fetch_add_explicit(&shared->published, 1, memory_order_relaxed);

@@ -44,6 +44,13 @@ def test_one_fault_on_each_connection_fails_the_run(tmp_path: Path, fault: str, 
     }  # fmt: skip
 
 
+def test_only_the_active_channels_get_messages(tmp_path: Path) -> None:
+    """The server spoils one message on each connection that gets any, each on a channel of its own."""
+    with servers.baseline(tmp_path, channel="bench.%d", fault="double") as server:
+        result = run_scenarios(server, 20, [Flood("flood", 8, 0.3)], channels=20, active=3)["flood"]
+    assert (result["doubled"], result["missing"], result["swapped"]) == (3, 0, 0)
+
+
 def test_a_server_that_dies_fails_the_run(tmp_path: Path) -> None:
     with (
         servers.baseline(tmp_path, channel="bench") as server,
