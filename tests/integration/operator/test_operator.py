@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,12 +10,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 from redis.asyncio import Redis
+from sharedjox_devstack.ports import free_port
 
 from tests.support import operator
 from tests.support.gateway import gateway_node, pusher_client
 from tests.support.operator import Said
 from tests.support.polling import eventually
-from tests.support.processes import running
+from tests.support.processes import ServiceProcess, python_module, running
 from tests.support.stack import Stack, running_stack
 
 NOBODY = "postgresql://app@127.0.0.1:1/x"
@@ -101,6 +103,22 @@ async def test_a_gateway_with_another_secret_and_history_is_a_failure(quick_stac
     with running(stranger.service):
         await doctor_says(quick_stack, "FAIL  app 1001: ", "the secrets differ")
         await doctor_says(quick_stack, "FAIL  settings: HISTORY_KINDS differs: ", "presence=600/600 in gateway")
+    await eventually(lambda: is_well(quick_stack), 40, what="the stranger is gone")
+
+
+async def test_a_worker_with_another_vapid_key_is_a_failure(quick_stack: Stack, tmp_path: Path) -> None:
+    """Push services would refuse everything that it sends to the browsers that registered with the api's."""
+    port, key = free_port(), base64.urlsafe_b64encode(b"another vapid key of 32 bytes..!").decode().rstrip("=")
+    stranger = ServiceProcess(
+        "stranger",
+        python_module("sharedjox_worker.main"),
+        log_file=tmp_path / "stranger.log",
+        env=quick_stack.env | {"VAPID_PRIVATE_KEY": key, "WORKER_METRICS_PORT": str(port)},
+        ready_port=port,
+    )
+    with running(stranger):
+        await doctor_says(quick_stack, "FAIL  settings: VAPID_PRIVATE_KEY differs: ")
+        assert key not in (await sharedjox(quick_stack, "doctor")).out
     await eventually(lambda: is_well(quick_stack), 40, what="the stranger is gone")
 
 

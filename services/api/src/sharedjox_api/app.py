@@ -26,7 +26,7 @@ from .auth.tokens import AccessTokens
 from .broadcasting import endpoints as broadcasting
 from .doorbell import Doorbell, create_arq
 from .http.direct_routes import DirectRoutes
-from .http.middlewares import BodyLimitMiddleware, CorsMiddleware, RequestMiddleware
+from .http.middlewares import BodyLimitMiddleware, CorsMiddleware, HeadMiddleware, RequestMiddleware
 from .http.openapi import install_openapi
 from .http.problems import add_problem_handlers
 from .http.rate_limits import RateLimiter
@@ -92,6 +92,7 @@ def create_app(settings: ApiSettings, *, clock: Clock | None = None) -> FastAPI:
     # The last one added is the outermost.
     app.add_middleware(DirectRoutes, routes=routes)
     app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(RequestMiddleware, registry=runtime.registry, tracing=runtime.tracing)
     app.add_middleware(
         CorsMiddleware,
@@ -154,6 +155,7 @@ def _reports(settings: ApiSettings) -> Callable[[], ProcessReport]:
             "SCHEMA_REVISION": newest_revision(),
             "JWT_SECRET": fingerprint(settings.jwt_secret.get_secret_value()),
             "JWT_ACCEPTED_SECRETS": ",".join(map(fingerprint, settings.jwt_secrets[1:])),
+            "VAPID_PRIVATE_KEY": fingerprint(settings.vapid_private_key.get_secret_value()),
         },
         apps={
             settings.reverb_app_id: [

@@ -173,6 +173,7 @@ class WorkerApp:
             settings={
                 "APP_ENV": settings.app_env.value,
                 "REDIS_CHANNELS_URL": settings.channels_place,
+                "VAPID_PRIVATE_KEY": fingerprint(settings.vapid_private_key.get_secret_value()),
                 **settings.history().settings(),
             },
             apps={app.id: [app.key, fingerprint(app.secret)] for app in signing},

@@ -83,7 +83,7 @@ class GatewaySettings(ChannelSettings):
     lease_seconds: float = Field(default=9.0, gt=0)
     """A process that was not heard of for this long is dead to the others: they remove what it held (at the latest one
     heartbeat later)."""
-    history_length: int = Field(default=1000, ge=1)
+    history_length: int = Field(default=1000, ge=1, le=100_000)
     history_age_seconds: int = Field(default=3600, ge=1)
     history_meta_seconds: int = Field(default=7 * 86400, ge=60)
     history_kinds: str = ""

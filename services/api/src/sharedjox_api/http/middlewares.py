@@ -154,6 +154,25 @@ class CorsMiddleware(CORSMiddleware):
         await self.app(scope, receive, varying)
 
 
+class HeadMiddleware:
+    """Serves `HEAD` as the `GET` it stands for; the ASGI server leaves out the body (RFC 9110, section 9.3.2)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        # A copy: the server must go on seeing HEAD.
+        reading = {**scope, "method": "GET"}
+        try:
+            await self._app(reading, receive, send)
+        finally:
+            scope["route"] = reading.get("route")
+
+
 class BodyLimitMiddleware:
     """Refuses bodies over a size, by their announced length or when they outgrow it."""
 

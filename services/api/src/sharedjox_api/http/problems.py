@@ -115,6 +115,8 @@ def _nowhere(request: Request, routes: Iterable[BaseRoute], error: HTTPException
     }
     if not methods:
         return _known_problem(error)
+    if "GET" in methods:
+        methods.add("HEAD")
     return MethodNotAllowedProblem("this path takes other methods", headers={"Allow": ", ".join(sorted(methods))})
 
 
