@@ -12,7 +12,7 @@ enum {
     MAX_WORKERS = 96,
     MAX_PORTS = 96,
     MAX_ARGUMENTS = 24,
-    BUCKETS = 1024, /* of a latency histogram: 16 per power of two */
+    BUCKETS = 4096, /* of a latency histogram: 64 per power of two */
 };
 
 typedef struct {

@@ -159,20 +159,7 @@ static void print_run(double seconds, unsigned long long deliveries, unsigned lo
     printf("}\n");
 }
 
-/*
- * After a pause of more than the retransmission timeout Linux acknowledges the next 16 segments of a connection one by
- * one (TCP_MAX_QUICKACKS), which costs the sender half as much again: measure behind those.
- */
-enum { QUICK_ACKNOWLEDGEMENTS = 16, WARM_UP_SECONDS = 8 };
-
-static void warm_up(command_kind kind, double seconds) {
-    unsigned long long before = shared->published;
-    sleep_seconds(seconds / 4 < 0.5 ? seconds / 4 : 0.5);
-    if (kind != C_FLOOD || opt.channels > 1) return;
-    unsigned long long enough = before + (QUICK_ACKNOWLEDGEMENTS + 4) * (unsigned long long)shared->window;
-    uint64_t end = now_ns() + WARM_UP_SECONDS * 1000000000ull;
-    while (shared->published < enough && now_ns() < end) sleep_seconds(0.01);
-}
+static void warm_up(double seconds) { sleep_seconds(seconds / 4 < 0.5 ? seconds / 4 : 0.5); }
 
 static void run(command_kind kind, double seconds, int probe_ms) {
     clear();
@@ -181,7 +168,7 @@ static void run(command_kind kind, double seconds, int probe_ms) {
     atomic_store(&shared->verifying, false);
     atomic_store(&shared->publishing, kind != C_IDLE);
     start(kind);
-    warm_up(kind, seconds);
+    warm_up(seconds);
     printf("{\"event\":\"window\"}\n");
     fflush(stdout);
     unsigned long long before = sum().received, published_before = shared->published;

@@ -29,18 +29,18 @@ void die(const char *format, ...) {
     _Exit(3);
 }
 
-/* Buckets: exact below 16, then 16 per power of two, so the error of a percentile is at most 6 %. */
+/* Buckets: exact below 64, then 64 per power of two, so the error of a percentile is at most 1.6 %. */
 static int bucket_of(uint64_t value) {
-    if (value < 16) return (int)value;
+    if (value < 64) return (int)value;
     int power = 63 - __builtin_clzll(value);
-    int index = (power - 3) * 16 + (int)(value >> (power - 4) & 15);
+    int index = (power - 5) * 64 + (int)(value >> (power - 6) & 63);
     return index < BUCKETS ? index : BUCKETS - 1;
 }
 
 static uint64_t bucket_top(int index) {
-    if (index < 16) return (uint64_t)index;
-    int power = index / 16 + 3;
-    return ((uint64_t)(16 + index % 16 + 1) << (power - 4)) - 1;
+    if (index < 64) return (uint64_t)index;
+    int power = index / 64 + 5;
+    return ((uint64_t)(64 + index % 64 + 1) << (power - 6)) - 1;
 }
 
 /* A histogram has one writer, so plain loads and stores of its atomics are enough. */
