@@ -213,9 +213,12 @@ static void foresee_members(PyObject *arrivals) {
     PyObject *members[FORESEEN], *member, *joined;
     Py_ssize_t count = PyList_Size(arrivals);
     if (count > FORESEEN) count = FORESEEN;
-    if (name == NULL) name = PyUnicode_InternFromString("members");
+    if (name == NULL && (name = PyUnicode_InternFromString("members")) == NULL) {
+        PyErr_Clear();
+        return;
+    }
     for (Py_ssize_t i = 0; i < count; i++) {
-        members[i] = name == NULL ? NULL : PyObject_GetAttr(PyTuple_GetItem(PyList_GetItem(arrivals, i), 0), name);
+        members[i] = PyObject_GetAttr(PyTuple_GetItem(PyList_GetItem(arrivals, i), 0), name);
         if (members[i] == NULL) PyErr_Clear();
         else __builtin_prefetch(members[i]);
     }
