@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 enum { CLOSED, UPGRADING, GREETED, JOINING, READY, LEAVING, STALLED };
-enum { READ_SIZE = 256 * 1024, EVENTS = 64 };
+enum { READ_SIZE = 256 * 1024, EVENTS = 64, RESTING = 256 };
 
 typedef struct {
     int fd;
@@ -297,12 +297,28 @@ static int members_per_channel(void) {
     return members > 0 ? members : 1;
 }
 
-static void publish(uint64_t timestamp) {
-    int channel = 0;
-    if (opt.channels > 1) {
-        random_state ^= random_state << 13, random_state ^= random_state >> 7, random_state ^= random_state << 17;
-        channel = (int)(random_state % (uint64_t)(opt.active ? opt.active : opt.channels));
+/*
+ * A random channel of those that did not get one of the last RESTING messages: with replacement, of a hundred channels some
+ * would get two at once, which a server may join into one write, and a delivery would seem the cheaper the fewer there are.
+ */
+static int next_channel(void) {
+    static int *order, oldest; /* the first `resting` of `order` are a ring of those that got one lately */
+    int among = opt.active ? opt.active : opt.channels, resting = among / 2 < RESTING ? among / 2 : RESTING;
+    if (among == 1) return 0;
+    if (!order) {
+        order = calloc((size_t)among, sizeof *order);
+        for (int i = 0; i < among; i++) order[i] = i;
     }
+    random_state ^= random_state << 13, random_state ^= random_state >> 7, random_state ^= random_state << 17;
+    int *chosen = &order[resting + (int)(random_state % (uint64_t)(among - resting))], channel = *chosen;
+    *chosen = order[oldest];
+    order[oldest] = channel;
+    oldest = (oldest + 1) % resting;
+    return channel;
+}
+
+static void publish(uint64_t timestamp) {
+    int channel = next_channel();
     publish_one(channel, ++shared->sent[channel], timestamp);
     atomic_fetch_add_explicit(&shared->published, 1, memory_order_relaxed);
 }
