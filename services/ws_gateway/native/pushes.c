@@ -6,15 +6,10 @@
  * wrong, is given back for Python to decide. So this can be strict where it likes, and must never take what Python would
  * not.
  */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
-
-#include <stdbool.h>
-#include <string.h>
+#include "targets.h"
 
 enum { MAX_DIGITS = 18, NAMES = 64, MAX_NAME = 64 };
-enum { CACHE_LINE = 64, TARGET_LINES = 3, FORESEEN = 64 };
+enum { AHEAD = 32, FORESEEN = 64 };
 
 typedef struct {
     const char *start;
@@ -175,30 +170,59 @@ static PyObject *arrival_of(PyObject *target, const event *found) {
     return NULL;
 }
 
-/* The message as hiredis gives it. */
-static PyObject *reply_of(span kind, span topic, span content) {
-    return Py_BuildValue("[y#y#y#]", kind.start, kind.length, topic.start, topic.length, content.start, content.length);
+/* --- a read ---------------------------------------------------------------------------------------------------------- */
+
+/* A message that is here whole. */
+typedef struct {
+    span kind, topic, content;
+    const char *end;
+    Py_hash_t hash; /* of the topic */
+    event found;
+    bool is_plain; /* `found` is what it says */
+} message;
+
+/* The hash Python has for these bytes; -1 with an exception set. */
+static Py_hash_t hash_of(span topic) {
+    PyObject *bytes = PyBytes_FromStringAndSize(topic.start, topic.length);
+    if (bytes == NULL) return -1;
+    Py_hash_t hash = PyObject_Hash(bytes);
+    Py_DECREF(bytes);
+    return hash;
 }
 
-/* The lines of a channel that delivery reads and writes. A prefetch beyond the end of an object does no harm. */
-static void foresee_target(PyObject *target) {
-    for (int line = 0; line < TARGET_LINES; line++) __builtin_prefetch((const char *)target + line * CACHE_LINE, 1);
+/*
+ * Read what comes next, up to AHEAD messages or one that is not plain, which nothing is taken behind. Returns how many, or
+ * -1 with an exception set. All their topics are known then before the first one's target is looked up.
+ */
+static int look_ahead(cursor *from, const targets *among, message *messages) {
+    int count = 0;
+    for (bool is_plain = true; count < AHEAD && is_plain; count++) {
+        message *next = &messages[count];
+        if (!read_message(from, &next->kind, &next->topic, &next->content)) break;
+        next->end = from->at;
+        next->is_plain = is_plain = read_event(next->content, &next->found);
+        if ((next->hash = hash_of(next->topic)) == -1) return -1;
+        foresee_place(among, next->hash);
+    }
+    for (int i = 0; i < count; i++) foresee_target(among, messages[i].hash);
+    return count;
+}
+
+/* The message as hiredis gives it. */
+static PyObject *reply_of(const message *from) {
+    return Py_BuildValue("[y#y#y#]", from->kind.start, from->kind.length, from->topic.start, from->topic.length,
+                         from->content.start, from->content.length);
 }
 
 /* Takes one plain event: 1; 0 when this message is for Python (`*other` is it then); -1 with an exception set. */
-static int take(PyObject *targets, PyObject *arrivals, span kind, span topic, span content, PyObject **other) {
-    event found;
-    PyObject *name = PyBytes_FromStringAndSize(topic.start, topic.length);
-    if (name == NULL) return -1;
-    PyObject *target = PyDict_GetItemWithError(targets, name);
-    Py_DECREF(name);
-    if (target == NULL && PyErr_Occurred()) return -1;
-    if (target != NULL) foresee_target(target);
-    if (target == NULL || !read_event(content, &found)) {
-        *other = reply_of(kind, topic, content);
+static int take(const targets *among, PyObject *arrivals, const message *next, PyObject **other) {
+    PyObject *target = next->is_plain ? target_of(among, next->hash, next->topic.start, next->topic.length) : NULL;
+    if (target == NULL) {
+        *other = reply_of(next);
         return *other == NULL ? -1 : 0;
     }
-    PyObject *arrival = arrival_of(target, &found);
+    PyObject *arrival = arrival_of(target, &next->found);
+    Py_DECREF(target);
     int failed = arrival == NULL || PyList_Append(arrivals, arrival) < 0;
     Py_XDECREF(arrival);
     return failed ? -1 : 1;
@@ -230,12 +254,28 @@ static void foresee_members(PyObject *arrivals) {
     }
 }
 
+/* Take plain events up to something else. Returns where the first byte is that was not taken, NULL with an exception set. */
+static const char *take_all(cursor from, const targets *among, PyObject *arrivals, PyObject **other) {
+    message messages[AHEAD];
+    const char *taken = from.at;
+    int count = AHEAD;
+    while (count == AHEAD && *other == NULL) {
+        count = look_ahead(&from, among, messages);
+        if (count < 0) return NULL;
+        for (int i = 0; i < count && *other == NULL; i++) {
+            if (take(among, arrivals, &messages[i], other) < 0) return NULL;
+            taken = messages[i].end;
+        }
+    }
+    return taken;
+}
+
 static PyObject *read_messages(PyObject *module, PyObject *args) {
-    PyObject *data, *targets, *other = NULL;
+    PyObject *data, *among, *other = NULL;
     Py_ssize_t start, length;
     char *bytes;
     (void)module;
-    if (!PyArg_ParseTuple(args, "O!nO!:read_messages", &PyBytes_Type, &data, &start, &PyDict_Type, &targets)) return NULL;
+    if (!PyArg_ParseTuple(args, "O!nO!:read_messages", &PyBytes_Type, &data, &start, targets_type, &among)) return NULL;
     if (PyBytes_AsStringAndSize(data, &bytes, &length) < 0) return NULL;
     if (start < 0 || start > length) {
         PyErr_SetString(PyExc_ValueError, "start is outside of the data");
@@ -243,15 +283,10 @@ static PyObject *read_messages(PyObject *module, PyObject *args) {
     }
     PyObject *arrivals = PyList_New(0);
     if (arrivals == NULL) return NULL;
-    cursor from = {bytes + start, bytes + length, false};
-    const char *taken = from.at;
-    span kind, topic, content;
-    while (other == NULL && read_message(&from, &kind, &topic, &content)) {
-        taken = from.at;
-        if (take(targets, arrivals, kind, topic, content, &other) < 0) {
-            Py_DECREF(arrivals);
-            return NULL;
-        }
+    const char *taken = take_all((cursor){bytes + start, bytes + length, false}, (targets *)among, arrivals, &other);
+    if (taken == NULL) {
+        Py_DECREF(arrivals);
+        return NULL;
     }
     foresee_members(arrivals);
     return Py_BuildValue("(NnN)", arrivals, (Py_ssize_t)(taken - bytes), other == NULL ? Py_NewRef(Py_None) : other);
@@ -260,12 +295,12 @@ static PyObject *read_messages(PyObject *module, PyObject *args) {
 static PyMethodDef methods[] = {
     {"read_messages", read_messages, METH_VARARGS,
      "read_messages(data, start, targets) -> ([(target, offset, epoch, event, id, committed_at_us, frame), ...], end, other)\n\n"
-     "Read plain events on topics that are in `targets`, up to a message that is for Python to read (`other`, as hiredis\n"
-     "gives it), or to something that is no whole pub/sub message (None); what was read ends at `end`."},
+     "Read plain events on topics that are in `targets`, a Targets, up to a message that is for Python to read (`other`, as\n"
+     "hiredis gives it), or to something that is no whole pub/sub message (None); what was read ends at `end`."},
     {NULL, NULL, 0, NULL},
 };
 
-static PyModuleDef_Slot slots[] = {{0, NULL}};
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, prepare}, {0, NULL}};
 
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "_pushes", "Optional quick reading; see broker/pushes.py.", 0, methods, slots, NULL, NULL, NULL,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sharedjox_contracts.publication import Header, decode_publication, encode_header
 from sharedjox_gateway.broker import pushes
-from sharedjox_gateway.broker.pushes import PushReader, make_push_reader
+from sharedjox_gateway.broker.pushes import PushReader, Targets, make_push_reader, make_targets
 from sharedjox_gateway.hub.channel import Arrival
 from sharedjox_gateway.protocol.websocket import encode_frame, payload_of
 
@@ -52,10 +52,18 @@ def message(content: bytes, topic: bytes = TOPIC, kind: bytes = b"message") -> b
     return resp(kind, topic, content)
 
 
+def targets(*, use_native: bool) -> Targets:
+    """Those of TARGETS."""
+    found = make_targets(use_native=use_native)
+    for topic, target in TARGETS.items():
+        found[topic] = target
+    return found
+
+
 def read(reads: Sequence[bytes], *, use_native: bool) -> list[Any]:
     """All that is heard, in order: arrivals as tuples, other replies as lists."""
     heard: list[Any] = []
-    reader = make_push_reader(dict(TARGETS), heard.extend, heard.append, use_native=use_native)
+    reader = make_push_reader(targets(use_native=use_native), heard.extend, heard.append)
     for data in reads:
         reader.feed(data)
     return heard
@@ -67,7 +75,7 @@ def heard(request: pytest.FixtureRequest) -> Callable[..., list[Any]]:
 
 
 def test_switched_off_the_code_in_c_is_not_used() -> None:
-    assert type(make_push_reader({}, lambda _: None, lambda _: None, use_native=False)) is PushReader
+    assert type(make_push_reader(make_targets(use_native=False), lambda _: None, lambda _: None)) is PushReader
 
 
 def test_a_plain_event_is_ready_to_be_sent(heard: Callable[..., list[Any]]) -> None:
@@ -227,7 +235,19 @@ def test_arrivals_of_one_read_come_together() -> None:
     event = message(publication(Header("e")))
     for native in IMPLEMENTATIONS.values():
         calls: list[list[Arrival]] = []
-        reader = make_push_reader(dict(TARGETS), calls.append, lambda _: None, use_native=native)
+        reader = make_push_reader(targets(use_native=native), calls.append, lambda _: None)
         reader.feed(event * 3 + event[:20])
         reader.feed(event[20:] + event)
         assert [len(call) for call in calls] == [3, 2]
+
+
+def test_more_events_than_are_looked_at_together_come_in_order_up_to_what_is_none() -> None:
+    events = [message(publication(Header("e"), offset=n), TOPIC if n % 3 else OTHER) for n in range(1, 101)]
+    content = publication(Header("e", except_socket_id="1.2"), offset=101)
+    for native in IMPLEMENTATIONS.values():
+        for before in (31, 32, 33, 64, 100):
+            stream = [*events[:before], message(content), *events[before:], message(content)]
+            heard = read([b"".join(stream)], use_native=native)
+            assert [isinstance(each, list) for each in heard].index(True) == before
+            assert [each[1] for each in heard if isinstance(each, tuple)] == list(range(1, 101))
+            assert [each for each in heard if isinstance(each, list)] == [[b"message", TOPIC, content]] * 2

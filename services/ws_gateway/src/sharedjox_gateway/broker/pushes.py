@@ -20,17 +20,30 @@ from sharedjox_gateway.protocol.websocket import encode_frame
 
 from .resp import Reply, ReplyHandler
 
-Targets = dict[bytes, Any]
-"""By topic."""
-ReadMessages = Callable[[bytes, int, Targets], tuple[list[Arrival], int, Reply | None]]
-
 MAX_REST: Final = 64 * 1024
 """A message of which more than this has come and more is to come is left to hiredis, which does not begin anew."""
 _BEGINNINGS: Final = (b"*3\r\n$7\r\nmessage\r\n", b"*3\r\n$8\r\nsmessage\r\n")
 _KINDS: Final = (b"message", b"smessage")
 
 
+class Targets(Protocol):
+    """What was named as the target of each topic: a dict, or what the code in C has in its place."""
+
+    def __setitem__(self, topic: bytes, target: Any, /) -> None:
+        """Name the target of a topic."""
+
+    def get(self, topic: bytes, /) -> Any:
+        """The target, or None."""
+
+    def pop(self, topic: bytes, otherwise: Any, /) -> Any:
+        """Forget a topic; returns its target, or `otherwise`."""
+
+
+ReadMessages = Callable[[bytes, int, Targets], tuple[list[Arrival], int, Reply | None]]
+
+
 class _NativeModule(Protocol):
+    Targets: type[Targets]
     read_messages: ReadMessages
 
 
@@ -128,15 +141,15 @@ class NativePushReader(PushReader):
             self._on_reply(other)
 
 
-def make_push_reader(
-    targets: Targets,
-    arrived: Callable[[list[Arrival]], None],
-    on_reply: ReplyHandler,
-    *,
-    use_native: bool = True,
-) -> PushReader:
-    """The reader for one connection."""
+def make_targets(*, use_native: bool = True) -> Targets:
+    """No targets yet."""
     native = _native() if use_native else None
-    if native is None:
+    return {} if native is None else native.Targets()
+
+
+def make_push_reader(targets: Targets, arrived: Callable[[list[Arrival]], None], on_reply: ReplyHandler) -> PushReader:
+    """The reader for one connection: in C when `targets` are."""
+    native = _native()
+    if native is None or not isinstance(targets, native.Targets):
         return PushReader(targets, arrived, on_reply)
     return NativePushReader(native.read_messages, targets, arrived, on_reply)

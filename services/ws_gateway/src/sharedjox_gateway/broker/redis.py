@@ -36,7 +36,7 @@ from sharedjox_gateway.protocol.messages import Position
 
 from .base import BrokerListener, ChannelListener, HistoryPage, Place
 from .durable import DurableEvent, DurablePublisher, PublishHandler
-from .pushes import Targets, make_push_reader
+from .pushes import make_push_reader, make_targets
 from .resp import Reply, RespConnection, connect
 from .sentinel import check_is_master, find_master
 
@@ -83,9 +83,8 @@ class RedisBroker:
         self._limits_for = limits_for
         self._durable = DurablePublisher(limits_for, self.PUBLISH_SCRIPT)
         self._control = {control_topic(app_id).encode(): app_id for app_id in app_ids}
-        self._use_native = use_native
         self._topics: dict[bytes, tuple[str, str, BrokerListener]] = {}
-        self._targets: Targets = {}
+        self._targets = make_targets(use_native=use_native)
         self._beside: dict[bytes, tuple[str, str, BesideListener]] = {}
         self._subscriber: RespConnection | None = None
         self._commander: RespConnection | None = None
@@ -386,7 +385,7 @@ class RedisBroker:
         for listener in self.on_connected:
             listener()
         subscriber = await connect(address, self._heard, self._lost.set)
-        reader = make_push_reader(self._targets, self._arrived, self._heard, use_native=self._use_native)
+        reader = make_push_reader(self._targets, self._arrived, self._heard)
         subscriber.listen(reader.feed)
         self._to_subscribe = []
         topics = [*self._control, *self._beside, *self._topics]
