@@ -9,7 +9,7 @@
 #include "targets.h"
 
 enum { MAX_DIGITS = 18, NAMES = 64, MAX_NAME = 64 };
-enum { AHEAD = 32, FORESEEN = 64 };
+enum { AHEAD = 32 };
 
 typedef struct {
     const char *start;
@@ -216,42 +216,16 @@ static PyObject *reply_of(const message *from) {
 
 /* Takes one plain event: 1; 0 when this message is for Python (`*other` is it then); -1 with an exception set. */
 static int take(const targets *among, PyObject *arrivals, const message *next, PyObject **other) {
-    PyObject *target = next->is_plain ? target_of(among, next->hash, next->topic.start, next->topic.length) : NULL;
-    if (target == NULL) {
+    const place *at = next->is_plain ? place_of(among, next->hash, next->topic.start, next->topic.length) : NULL;
+    if (at == NULL) {
         *other = reply_of(next);
         return *other == NULL ? -1 : 0;
     }
-    PyObject *arrival = arrival_of(target, &next->found);
-    Py_DECREF(target);
+    foresee_member(at);
+    PyObject *arrival = arrival_of(at->target, &next->found);
     int failed = arrival == NULL || PyList_Append(arrivals, arrival) < 0;
     Py_XDECREF(arrival);
     return failed ? -1 : 1;
-}
-
-/*
- * Fetch into the cache, side by side, what delivery touches next: of many channels nothing is there, and one after the other
- * it would be waited for. Only a hint: a target without a dict of `members` needs nothing.
- */
-static void foresee_members(PyObject *arrivals) {
-    static PyObject *name;
-    PyObject *members[FORESEEN], *member, *joined;
-    Py_ssize_t count = PyList_Size(arrivals);
-    if (count > FORESEEN) count = FORESEEN;
-    if (name == NULL && (name = PyUnicode_InternFromString("members")) == NULL) {
-        PyErr_Clear();
-        return;
-    }
-    for (Py_ssize_t i = 0; i < count; i++) {
-        members[i] = PyObject_GetAttr(PyTuple_GetItem(PyList_GetItem(arrivals, i), 0), name);
-        if (members[i] == NULL) PyErr_Clear();
-        else __builtin_prefetch(members[i]);
-    }
-    for (Py_ssize_t i = 0; i < count; i++) {
-        Py_ssize_t first = 0;
-        if (members[i] == NULL) continue;
-        if (PyDict_Check(members[i]) && PyDict_Next(members[i], &first, &member, &joined)) __builtin_prefetch(member, 1);
-        Py_DECREF(members[i]);
-    }
 }
 
 /* Take plain events up to something else. Returns where the first byte is that was not taken, NULL with an exception set. */
@@ -288,7 +262,6 @@ static PyObject *read_messages(PyObject *module, PyObject *args) {
         Py_DECREF(arrivals);
         return NULL;
     }
-    foresee_members(arrivals);
     return Py_BuildValue("(NnN)", arrivals, (Py_ssize_t)(taken - bytes), other == NULL ? Py_NewRef(Py_None) : other);
 }
 

@@ -1,8 +1,8 @@
 /*
  * Targets by topic: part of `pushes.c`.
  *
- * What a dict would be, but one can be told of many topics before their targets are needed: with 10,000 channels neither
- * the place of a topic nor the topic nor the target is in the cache, and a dict waits for one after the other.
+ * What a dict would be, but it can be told of many topics before their targets are needed: of 10,000 channels neither the
+ * place of a topic nor the topic, the target or its members are in the cache, and a dict waits for one after the other.
  *
  * A hash table with linear probing. The hash is that of Python's bytes, which is keyed: clients choose channels' names.
  */
@@ -18,6 +18,7 @@ enum { CACHE_LINE = 64, TOPIC_LINES = 2, TARGET_LINES = 3, FEWEST_PLACES = 8 };
 typedef struct {
     Py_hash_t hash;
     PyObject *topic, *target; /* NULL: nothing is here */
+    PyObject *members;        /* the target's attribute of this name if that is a dict, else NULL: only for hints */
 } place;
 
 /* At most two of three places are taken, so there is always a free one to end a search. */
@@ -25,7 +26,7 @@ typedef struct {
     PyObject_HEAD
     place *places;
     size_t count; /* of places, a power of two, or 0 */
-    Py_ssize_t taken;
+    size_t taken;
 } targets;
 
 static PyTypeObject *targets_type;
@@ -46,9 +47,10 @@ static place *find(const targets *among, Py_hash_t hash, const char *topic, Py_s
     return &among->places[at];
 }
 
-/* A new reference; NULL, and no exception, when the topic is unknown. */
-static PyObject *target_of(const targets *among, Py_hash_t hash, const char *topic, Py_ssize_t length) {
-    return among->count ? Py_XNewRef(find(among, hash, topic, length)->target) : NULL;
+/* The place of a topic, or NULL when it is unknown. */
+static const place *place_of(const targets *among, Py_hash_t hash, const char *topic, Py_ssize_t length) {
+    const place *found = among->count ? find(among, hash, topic, length) : NULL;
+    return found == NULL || found->topic == NULL ? NULL : found;
 }
 
 /* --- hints. A prefetch beyond the end of an object does no harm. ----------------------------------------------------- */
@@ -62,7 +64,7 @@ static void foresee_place(const targets *among, Py_hash_t hash) {
     if (among->count) __builtin_prefetch(&among->places[home_of(among, hash)]);
 }
 
-/* then this: the topic that will be compared, and of the target what delivery reads and writes. */
+/* then this: the topic that will be compared, and of the target what delivery reads and writes; */
 static void foresee_target(const targets *among, Py_hash_t hash) {
     if (!among->count) return;
     size_t at = home_of(among, hash);
@@ -70,6 +72,14 @@ static void foresee_target(const targets *among, Py_hash_t hash) {
     if (among->places[at].topic == NULL) return;
     foresee(among->places[at].topic, TOPIC_LINES);
     foresee(among->places[at].target, TARGET_LINES);
+    if (among->places[at].members != NULL) foresee(among->places[at].members, 1);
+}
+
+/* and this when these are there: the first member, which in many small channels is the only one. */
+static void foresee_member(const place *at) {
+    PyObject *member, *joined;
+    Py_ssize_t first = 0;
+    if (at->members != NULL && PyDict_Next(at->members, &first, &member, &joined)) foresee(member, 1);
 }
 
 /* --- changes. What is replaced or removed is released last: that may run any code, which may change the table. -------- */
@@ -95,24 +105,36 @@ static int resize(targets *among, size_t count) {
 
 /* Room for one more. */
 static int make_room(targets *among) {
-    if (((size_t)among->taken + 1) * 3 <= among->count * 2) return 0;
-    size_t count = FEWEST_PLACES;
-    while (((size_t)among->taken + 1) * 3 > count) count *= 2;
-    return resize(among, count);
+    if ((among->taken + 1) * 3 <= among->count * 2) return 0;
+    return resize(among, among->count ? among->count * 2 : FEWEST_PLACES);
+}
+
+/* A new reference; NULL, and no exception, when there is none. */
+static PyObject *members_of(PyObject *target) {
+    PyObject *members = PyObject_GetAttrString(target, "members");
+    if (members != NULL && PyDict_Check(members)) return members;
+    Py_XDECREF(members);
+    PyErr_Clear();
+    return NULL;
 }
 
 static int put(targets *among, PyObject *topic, PyObject *target) {
+    PyObject *members = members_of(target);
     Py_hash_t hash = PyObject_Hash(topic);
-    if ((hash == -1 && PyErr_Occurred()) || make_room(among) < 0) return -1;
-    place *at = find(among, hash, PyBytes_AsString(topic), PyBytes_Size(topic));
-    PyObject *before = at->target;
-    if (at->topic == NULL) {
+    if ((hash == -1 && PyErr_Occurred()) || make_room(among) < 0) {
+        Py_XDECREF(members);
+        return -1;
+    }
+    place *at = find(among, hash, PyBytes_AsString(topic), PyBytes_Size(topic)), before = *at;
+    if (before.topic == NULL) {
         at->topic = Py_NewRef(topic);
         at->hash = hash;
         among->taken++;
     }
     at->target = Py_NewRef(target);
-    Py_XDECREF(before);
+    at->members = members;
+    Py_XDECREF(before.target);
+    Py_XDECREF(before.members);
     return 0;
 }
 
@@ -125,7 +147,7 @@ static void close_gap(targets *among, size_t gap) {
         among->places[gap] = among->places[at];
         gap = at;
     }
-    among->places[gap].topic = among->places[gap].target = NULL;
+    among->places[gap] = (place){0};
     among->taken--;
 }
 
@@ -135,10 +157,11 @@ static PyObject *take_out(targets *among, PyObject *topic) {
     if ((hash == -1 && PyErr_Occurred()) || !among->count) return NULL;
     place *at = find(among, hash, PyBytes_AsString(topic), PyBytes_Size(topic));
     if (at->topic == NULL) return NULL;
-    PyObject *key = at->topic, *target = at->target;
+    place before = *at;
     close_gap(among, (size_t)(at - among->places));
-    Py_DECREF(key);
-    return target;
+    Py_DECREF(before.topic);
+    Py_XDECREF(before.members);
+    return before.target;
 }
 
 /* --- as a Python type ------------------------------------------------------------------------------------------------ */
@@ -149,24 +172,19 @@ static int expect_topic(PyObject *topic) {
     return -1;
 }
 
-static Py_ssize_t targets_length(PyObject *self) { return ((targets *)self)->taken; }
-
 static int targets_set(PyObject *self, PyObject *topic, PyObject *target) {
     if (expect_topic(topic) < 0) return -1;
     if (target != NULL) return put((targets *)self, topic, target);
-    PyObject *before = take_out((targets *)self, topic);
-    if (before == NULL && !PyErr_Occurred()) PyErr_SetObject(PyExc_KeyError, topic);
-    if (before == NULL) return -1;
-    Py_DECREF(before);
-    return 0;
+    PyErr_SetString(PyExc_TypeError, "a topic is taken out by pop()");
+    return -1;
 }
 
 static PyObject *targets_get(PyObject *self, PyObject *topic) {
     if (expect_topic(topic) < 0) return NULL;
     Py_hash_t hash = PyObject_Hash(topic);
     if (hash == -1 && PyErr_Occurred()) return NULL;
-    PyObject *target = target_of((targets *)self, hash, PyBytes_AsString(topic), PyBytes_Size(topic));
-    return target != NULL ? target : Py_NewRef(Py_None);
+    const place *at = place_of((targets *)self, hash, PyBytes_AsString(topic), PyBytes_Size(topic));
+    return Py_NewRef(at != NULL ? at->target : Py_None);
 }
 
 static PyObject *targets_pop(PyObject *self, PyObject *args) {
@@ -180,7 +198,10 @@ static PyObject *targets_pop(PyObject *self, PyObject *args) {
 static int targets_traverse(PyObject *self, visitproc visit, void *arg) {
     targets *all = (targets *)self;
     Py_VISIT(Py_TYPE(self));
-    for (size_t i = 0; i < all->count; i++) Py_VISIT(all->places[i].target); /* topics hold nothing */
+    for (size_t i = 0; i < all->count; i++) {
+        Py_VISIT(all->places[i].target);
+        Py_VISIT(all->places[i].members);
+    }
     return 0;
 }
 
@@ -194,6 +215,7 @@ static int targets_clear(PyObject *self) {
     for (size_t i = 0; i < count; i++) {
         Py_XDECREF(places[i].topic);
         Py_XDECREF(places[i].target);
+        Py_XDECREF(places[i].members);
     }
     PyMem_Free(places);
     return 0;
@@ -219,7 +241,6 @@ static PyType_Slot targets_slots[] = {
     {Py_tp_traverse, targets_traverse},
     {Py_tp_clear, targets_clear},
     {Py_tp_dealloc, targets_dealloc},
-    {Py_mp_length, targets_length},
     {Py_mp_ass_subscript, targets_set},
     {0, NULL},
 };

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import hiredis
@@ -155,6 +156,17 @@ def test_commands_and_answers_keep_their_places_between_events(heard: Callable[.
 def test_a_topic_that_nobody_opened_goes_the_general_way(heard: Callable[..., list[Any]]) -> None:
     content = publication(Header("e"))
     assert heard(message(content, UNKNOWN)) == [[b"message", UNKNOWN, content]]
+
+
+@pytest.mark.parametrize("members", [{}, {"member": 0}, {1: 0, 2: 0}, ["no dict"], None])
+def test_what_a_target_has_for_members_changes_nothing(members: object) -> None:
+    target = SimpleNamespace(members=members)
+    for native in IMPLEMENTATIONS.values():
+        found = make_targets(use_native=native)
+        found[TOPIC] = target
+        arrivals: list[Arrival] = []
+        make_push_reader(found, arrivals.extend, arrivals.append).feed(message(publication(Header("e"))))
+        assert [arrival[:2] for arrival in arrivals] == [(target, 7)]
 
 
 def test_what_breaks_the_protocol_of_redis_is_an_error(heard: Callable[..., list[Any]]) -> None:

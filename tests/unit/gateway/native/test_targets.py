@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sharedjox_gateway.broker import pushes
-from sharedjox_gateway.broker.pushes import make_targets
+from sharedjox_gateway.broker.pushes import Targets, make_targets
 
 TOPICS = [b"topic-%d" % number for number in range(61)]
 TOPIC, OTHER = TOPICS[:2]
@@ -24,10 +24,15 @@ def use_native(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-class Target:
-    """Something that can be seen to be gone."""
+class Members(dict[object, int]):
+    """A dict that can be seen to be gone."""
 
-    holds: Any = None
+
+class Target:
+    """Something that can be seen to be gone, with members as a channel has them."""
+
+    def __init__(self) -> None:
+        self.members = Members({self: 0})
 
 
 class LikeADict(RuleBasedStateMachine):
@@ -38,11 +43,14 @@ class LikeADict(RuleBasedStateMachine):
         self.targets = make_targets()
         self.known: dict[bytes, Target] = {}
         self.alive = weakref.WeakSet[Target]()
+        self.alive_members: list[weakref.ref[Members]] = []
 
     @rule(topic=A_TOPIC)
     def put(self, topic: bytes) -> None:
         target = Target()
+        target.members.clear()  # or they would be a circle, which only the collector takes apart
         self.alive.add(target)
+        self.alive_members.append(weakref.ref(target.members))
         self.targets[topic] = self.known[topic] = target
 
     @rule(topic=A_TOPIC)
@@ -64,6 +72,7 @@ class LikeADict(RuleBasedStateMachine):
         for topic in TOPICS:
             assert self.targets.get(topic) is self.known.get(topic)
         assert len(self.alive) == len(self.known)
+        assert sum(members() is not None for members in self.alive_members) == len(self.known)
 
 
 TestLikeADict = LikeADict.TestCase
@@ -101,14 +110,19 @@ def test_only_bytes_are_topics() -> None:
         targets[wrong] = 1
 
 
+def targets_holder(targets: Targets) -> object:
+    """Something that keeps the table."""
+    return lambda: targets
+
+
 def test_targets_that_know_the_table_are_freed_with_it(use_native: bool) -> None:
     targets, target = make_targets(use_native=use_native), Target()
-    gone = weakref.ref(target)
-    target.holds = targets
+    gone, members_gone = weakref.ref(target), weakref.ref(target.members)
+    target.members[targets_holder(targets)] = 1
     targets[TOPIC] = target
     del targets, target
     gc.collect()
-    assert gone() is None
+    assert (gone(), members_gone()) == (None, None)
 
 
 def test_a_target_may_change_the_table_while_it_is_released(use_native: bool) -> None:
