@@ -19,6 +19,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from redis.asyncio import Redis
@@ -34,7 +35,9 @@ from sharedjox_outbox.cluster_publisher import ClusterPublisher
 from sharedjox_outbox.preparation import EventStep, PreparedEvent
 from sharedjox_outbox.publisher import EventPublisher, Publisher, StepPublished
 
+from tests.support.polling import eventually
 from tests.support.redis_cluster import running_cluster
+from tests.support.tcp_client import dialled
 
 from . import machine, servers
 from .scale import redis_seconds
@@ -44,6 +47,10 @@ BATCH = 500
 CHANNELS = [f"private-user.{number}" for number in range(BATCH)]
 DATA = '{\\"padding\\":\\"' + "x" * 260 + '\\"}'
 MASTERS = 3
+MESSAGE = b"message\r\n"
+"""What each event that a server sends begins with, sharded or not (RESP, "Pub/sub")."""
+READ_BYTES = 1 << 18
+DEADLINE = 30
 
 
 def batch() -> list[EventStep]:
@@ -58,8 +65,13 @@ def batch() -> list[EventStep]:
     return made
 
 
-async def publish(publisher: Publisher, events: int, measured: Sequence[EmbeddedRedis]) -> dict[str, float]:
-    """Publish and account: events a second, and microseconds of processor time an event, of all servers together."""
+async def publish(
+    publisher: Publisher, events: int, measured: Sequence[EmbeddedRedis], audience: Audience, listeners: int
+) -> dict[str, float]:
+    """Publish and account: events a second, and microseconds of processor time an event, of all servers together.
+
+    It is over when each event was heard by as many as listen. Raises: AssertionError, when one was not.
+    """
     await publisher.publish(batch(), repeating=True)  # loads what is to be loaded, makes the channels
     batches = [batch() for _ in range(events // BATCH)]
     before, started = [redis_seconds(one) for one in measured], time.perf_counter()
@@ -69,6 +81,7 @@ async def publish(publisher: Publisher, events: int, measured: Sequence[Embedded
             msg = f"not confirmed: {results[0]!r}"
             raise RuntimeError(msg)
     seconds = time.perf_counter() - started
+    await audience.has_heard(listeners * BATCH * (len(batches) + 1))
     used = [redis_seconds(one) - was for one, was in zip(measured, before, strict=True)]
     published = len(batches) * BATCH
     return {
@@ -78,20 +91,42 @@ async def publish(publisher: Publisher, events: int, measured: Sequence[Embedded
     }
 
 
-async def listening(client: Redis, command: str, channels: Sequence[str], count: int) -> list[asyncio.Task[None]]:
-    """`count` connections that hear these channels and throw away what they hear."""
-    tasks = []
-    for _ in range(count):
-        pool = client.connection_pool
-        reader, writer = await asyncio.open_connection(pool.connection_kwargs["host"], pool.connection_kwargs["port"])
-        writer.write(b"".join(f"{command} {live_topic(APP, channel)}\r\n".encode() for channel in channels))
-        tasks.append(asyncio.create_task(_discard(reader)))
-    return tasks
+@dataclass(slots=True)
+class Audience:
+    """Connections that hear channels and throw away what they hear; `heard` counts the events of all of them."""
 
+    heard: int = 0
+    _listening: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
-async def _discard(reader: asyncio.StreamReader) -> None:
-    while await reader.read(1 << 18):
-        continue
+    async def __aenter__(self) -> Audience:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._listening.aclose()
+
+    async def add(self, client: Redis, command: str, channels: Sequence[str], count: int) -> None:
+        """`count` more, on the server of `client`; returns when it has confirmed the channels to each."""
+        server = client.connection_pool.connection_kwargs
+        wanted = b"".join(f"{command} {live_topic(APP, channel)}\r\n".encode() for channel in channels)
+        for _ in range(count):
+            reader, writer = await self._listening.enter_async_context(dialled(server["port"], host=server["host"]))
+            writer.write(wanted)
+            for _ in channels:
+                await reader.readuntil(b"subscribe\r\n")
+            task = asyncio.create_task(self._listen(reader))
+            self._listening.callback(task.cancel)
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        rest = b""
+        while chunk := await reader.read(READ_BYTES):
+            heard = rest + chunk
+            self.heard += heard.count(MESSAGE)
+            rest = heard[-len(MESSAGE) + 1 :]
+
+    async def has_heard(self, events: int) -> None:
+        """Wait until all of them together have heard so many. Raises: AssertionError, when they do not."""
+        await eventually(lambda: self.heard >= events, DEADLINE, what=f"{events} events are heard")
+        assert self.heard == events, f"{self.heard} events were heard of {events}"
 
 
 async def measure_one(redis: EmbeddedRedis, events: int, listeners: int) -> dict[str, float]:
@@ -101,9 +136,9 @@ async def measure_one(redis: EmbeddedRedis, events: int, listeners: int) -> dict
     await publisher.begin_repeating()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(client.aclose)
-        for task in await listening(client, "SUBSCRIBE", CHANNELS, listeners):
-            stack.callback(task.cancel)
-        return await publish(publisher, events, [redis])
+        audience = await stack.enter_async_context(Audience())
+        await audience.add(client, "SUBSCRIBE", CHANNELS, listeners)
+        return await publish(publisher, events, [redis], audience, listeners)
 
 
 async def measure_cluster(folder: Path, redis: EmbeddedRedis, events: int, listeners: int) -> dict[str, float]:
@@ -115,12 +150,12 @@ async def measure_cluster(folder: Path, redis: EmbeddedRedis, events: int, liste
         async with contextlib.AsyncExitStack() as stack:
             for closing in (clients.aclose, main.aclose, publisher.aclose):
                 stack.push_async_callback(closing)
+            audience = await stack.enter_async_context(Audience())
             for place in (await clients.refresh()).masters:
                 await EventPublisher(clients.client(place), app_id=APP, sharded=True).begin_repeating()
                 own = [name for name in CHANNELS if clients.owner(channel_slot(APP, name)) == place]
-                for task in await listening(clients.client(place), "SSUBSCRIBE", own, listeners):
-                    stack.callback(task.cancel)
-            return await publish(publisher, events, [*cluster.masters])
+                await audience.add(clients.client(place), "SSUBSCRIBE", own, listeners)
+            return await publish(publisher, events, [*cluster.masters], audience, listeners)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 
 from .polling import eventually, scaled
 from .processes import ServiceProcess, python_module, running
+from .tcp_client import dialled
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 
@@ -73,10 +74,9 @@ class GatewayNode:
 
     async def metrics(self, *names: str) -> dict[str, float]:
         """The values of several metrics without labels, of one moment."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        writer.write(b"GET /metrics HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n")
-        text = (await reader.read()).decode()
-        writer.close()
+        async with dialled(self.port) as (reader, writer):
+            writer.write(b"GET /metrics HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n")
+            text = (await reader.read()).decode()
         found = (line.split() for line in text.splitlines() if line.startswith(tuple(f"{name} " for name in names)))
         values = {name: float(value) for name, value in found}
         assert values.keys() == set(names), f"no such metrics: {set(names) - values.keys()}"

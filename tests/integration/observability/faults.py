@@ -12,7 +12,6 @@ import json
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import httpx
@@ -24,17 +23,15 @@ from websockets.asyncio.client import connect
 from tests.support.gateway import APP, PusherClient, pusher_client
 from tests.support.polling import eventually
 from tests.support.publishing import Publisher
+from tests.support.raw_websocket import UPGRADE, client_frame, stuck_reader
 from tests.support.stack import Stack
+from tests.support.tcp_client import dialled
 
 MAX_CONNECTIONS = 40
 SETTINGS = {"MAX_CONNECTIONS": str(MAX_CONNECTIONS), "MAX_BUFFER_BYTES": "65536", "CLOSE_TIMEOUT_SECONDS": "1"}
 """Of the platform: rooms that a test can fill."""
 JOB = {"title": "Faulty", "budgetMin": 5, "budgetMax": 9, "requiredSkills": ["faults"], "estimatedDuration": 30}
 PACE_SECONDS = 0.1
-UPGRADE = (
-    f"GET /app/{APP.key}?protocol=7 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-).encode()
 
 
 @contextlib.asynccontextmanager
@@ -188,61 +185,36 @@ async def no_room(stack: Stack) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def slow_readers(stack: Stack) -> AsyncIterator[None]:
     """People subscribe to a busy channel and never read; when they are closed others like them come."""
-    redis = Redis.from_url(stack.redis.url)
-    publisher = Publisher(redis)
-    stuck: list[asyncio.StreamWriter] = []
+    async with Redis.from_url(stack.redis.url) as redis:
+        publisher = Publisher(redis)
 
-    async def come_and_hear() -> None:
-        stuck.extend([await stuck_reader(stack.ports.gateway) for _ in range(4)])
-        for number in range(400):
-            await publisher.publish("firehose", {"n": number, "padding": "x" * 30_000})
-        while stuck:
-            stuck.pop().close()
+        async def come_and_hear() -> None:
+            async with contextlib.AsyncExitStack() as stuck:
+                for _ in range(4):
+                    await stuck.enter_async_context(stuck_reader(stack.ports.gateway, "firehose"))
+                for number in range(400):
+                    await publisher.publish("firehose", {"n": number, "padding": "x" * 30_000})
 
-    try:
         async with meanwhile(come_and_hear):
             yield
-    finally:
-        for writer in stuck:
-            writer.close()
-        await redis.aclose()
-
-
-async def stuck_reader(port: int) -> asyncio.StreamWriter:
-    """Subscribes, then never reads again."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
-    writer.write(UPGRADE + client_frame("pusher:subscribe", {"channel": "firehose"}))
-    await reader.readline()
-    transport = writer.transport
-    assert isinstance(transport, asyncio.Transport)
-    transport.pause_reading()
-    return writer
-
-
-def client_frame(event: str, data: Any) -> bytes:
-    """One short message as a client sends it; the mask of zeros leaves it legible."""
-    message = json.dumps({"event": event, "data": data}).encode()
-    assert len(message) < 126
-    return bytes((0x81, 0x80 | len(message))) + bytes(4) + message
 
 
 @contextlib.asynccontextmanager
 async def busy_gateway(stack: Stack) -> AsyncIterator[None]:
     """A client that asks as fast as it is answered."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", stack.ports.gateway)
-    writer.write(UPGRADE)
-    await reader.readuntil(b"connection_established")
-    pings = client_frame("pusher:ping", {}) * 1000
+    async with dialled(stack.ports.gateway) as (reader, writer):
+        writer.write(UPGRADE)
+        await reader.readuntil(b"connection_established")
+        pings = client_frame("pusher:ping", {}) * 1000
 
-    async def ask_and_listen() -> None:
-        writer.write(pings)
-        heard = 0
-        while heard < 500:
-            heard += (await reader.read(1 << 20)).count(b"pusher:pong")
+        async def ask_and_listen() -> None:
+            writer.write(pings)
+            heard = 0
+            while heard < 500:
+                heard += (await reader.read(1 << 20)).count(b"pusher:pong")
 
-    async with meanwhile(ask_and_listen, pace=0):
-        yield
-    writer.close()
+        async with meanwhile(ask_and_listen, pace=0):
+            yield
 
 
 def apps_file(folder: Path, *, spelling: str = "secret") -> dict[str, str]:

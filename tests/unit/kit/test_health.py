@@ -6,6 +6,8 @@ import pytest
 from sharedjox_kit.health import AdminServer, Health
 from sharedjox_kit.metrics import create_registry
 
+from tests.support.tcp_client import dialled
+
 
 async def fine() -> None:
     """A dependency that answers."""
@@ -65,12 +67,11 @@ async def test_admin_server(health: Health) -> None:
 async def test_admin_server_survives_garbage(health: Health, garbage: bytes) -> None:
     registry = create_registry(service="test", version="1")
     async with AdminServer(host="127.0.0.1", port=0, health=health, registry=registry) as server:
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.bound_port)
-        writer.write(garbage)
-        writer.write_eof()
-        with contextlib.suppress(ConnectionResetError):
-            await reader.read()
-        writer.close()
+        async with dialled(server.bound_port) as (reader, writer):
+            writer.write(garbage)
+            writer.write_eof()
+            with contextlib.suppress(ConnectionResetError):
+                await reader.read()
         async with httpx.AsyncClient() as http:
             answer = await http.get(f"http://127.0.0.1:{server.bound_port}/healthz")
         assert answer.status_code == 200

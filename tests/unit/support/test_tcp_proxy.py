@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.support.polling import eventually, never
+from tests.support.tcp_client import dialled
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy
 
 
@@ -31,17 +31,6 @@ async def proxy() -> AsyncIterator[TcpProxy]:
         yield running
 
 
-@contextlib.asynccontextmanager
-async def dialled(proxy: TcpProxy) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
-    try:
-        yield reader, writer
-    finally:
-        writer.transport.abort()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-
-
 async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, text: bytes) -> bytes:
     writer.write(text)
     return await asyncio.wait_for(reader.read(1024), 5)
@@ -49,14 +38,14 @@ async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, text: 
 
 async def test_refuses_when_told(proxy: TcpProxy) -> None:
     proxy.refusing = True
-    async with dialled(proxy) as (reader, _):
+    async with dialled(proxy.port) as (reader, _):
         with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
             await reader.readexactly(1)
         assert proxy.accepted == 0
 
 
 async def test_forwards_and_passes_the_end_on(proxy: TcpProxy) -> None:
-    async with dialled(proxy) as (reader, writer):
+    async with dialled(proxy.port) as (reader, writer):
         assert await ask(reader, writer, b"hello") == b"hello"
         writer.write_eof()
         assert await reader.read() == b""
@@ -64,14 +53,14 @@ async def test_forwards_and_passes_the_end_on(proxy: TcpProxy) -> None:
 
 async def test_delays_in_both_directions(proxy: TcpProxy) -> None:
     proxy.delay_seconds = 0.05
-    async with dialled(proxy) as (reader, writer):
+    async with dialled(proxy.port) as (reader, writer):
         started = time.monotonic()
         assert await ask(reader, writer, b"hello") == b"hello"
         assert time.monotonic() - started >= 0.1
 
 
 async def test_cut_resets_the_connection(proxy: TcpProxy) -> None:
-    async with dialled(proxy) as (reader, writer):
+    async with dialled(proxy.port) as (reader, writer):
         await ask(reader, writer, b"hello")
         await proxy.cut()
         with pytest.raises(ConnectionResetError):
@@ -80,7 +69,7 @@ async def test_cut_resets_the_connection(proxy: TcpProxy) -> None:
 
 
 async def test_half_open_swallows_and_keeps_the_connection(proxy: TcpProxy) -> None:
-    async with dialled(proxy) as (reader, writer):
+    async with dialled(proxy.port) as (reader, writer):
         await ask(reader, writer, b"hello")
         proxy.half_open = True
         forwarded = proxy.forwarded_bytes
@@ -90,7 +79,7 @@ async def test_half_open_swallows_and_keeps_the_connection(proxy: TcpProxy) -> N
 
 
 async def test_pause_holds_and_resume_lets_go(proxy: TcpProxy) -> None:
-    async with dialled(proxy) as (reader, writer):
+    async with dialled(proxy.port) as (reader, writer):
         await ask(reader, writer, b"hello")
         proxy.pause()
         answer = asyncio.create_task(ask(reader, writer, b"later"))

@@ -16,6 +16,7 @@ from tests.support.http_api import call, trigger
 from tests.support.polling import eventually
 from tests.support.processes import clean_environment, python_module
 from tests.support.redis_cluster import ClusterNode, RedisCluster, channels_on_each, in_thread, running_cluster
+from tests.support.tcp_client import dialled
 
 COUNTING = TestApp(id="1006", key="counting", secret="secret-of-the-counting-app")
 """Announces subscription counts."""
@@ -286,11 +287,9 @@ async def test_operators_see_channels_and_masters(
 
 async def readiness(node: GatewayNode) -> int:
     """The status of /readyz."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
-    writer.write(b"GET /readyz HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n")
-    status = int((await reader.readline()).split()[1])
-    writer.close()
-    return status
+    async with dialled(node.port) as (reader, writer):
+        writer.write(b"GET /readyz HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n")
+        return int((await reader.readline()).split()[1])
 
 
 async def test_nothing_of_a_channel_is_on_the_main_redis(

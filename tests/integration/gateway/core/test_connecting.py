@@ -13,6 +13,8 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.support.gateway import APP, Clients, GatewayNode, TestApp, open_pusher, running_gateways
 from tests.support.polling import eventually, scaled
+from tests.support.raw_websocket import client_frame
+from tests.support.tcp_client import dialled
 
 GOOD = "protocol=7&client=js&version=8.6.0&flash=false"
 
@@ -105,36 +107,32 @@ async def test_a_path_prefix_is_allowed(gateway: GatewayNode) -> None:
     ],
 )
 async def test_what_is_no_websocket_gets_an_http_answer(gateway: GatewayNode, request_text: str, status: bytes) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(request_text.encode())
-    assert (await reader.readline()).split()[1].startswith(status)
-    writer.close()
+    async with dialled(gateway.port) as (reader, writer):
+        writer.write(request_text.encode())
+        assert (await reader.readline()).split()[1].startswith(status)
 
 
 async def test_a_head_may_come_byte_by_byte_with_a_frame_right_behind_it(gateway: GatewayNode) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     head = (
         f"GET /app/{APP.key}?{GOOD} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
-    for byte in head[:-1].encode():
-        writer.write(bytes((byte,)))
-        await writer.drain()
-    ping = b'{"event":"pusher:ping"}'
-    writer.write(head[-1:].encode() + bytes((0x81, 0x80 | len(ping))) + bytes(4) + ping)
-    assert b"101" in await reader.readline()
-    await reader.readuntil(b"connection_established")
-    await reader.readuntil(b"pusher:pong")
-    writer.close()
+    async with dialled(gateway.port) as (reader, writer):
+        for byte in head[:-1].encode():
+            writer.write(bytes((byte,)))
+            await writer.drain()
+        writer.write(head[-1:].encode() + client_frame("pusher:ping", {}))
+        assert b"101" in await reader.readline()
+        await reader.readuntil(b"connection_established")
+        await reader.readuntil(b"pusher:pong")
 
 
 async def test_silent_and_slow_handshakes_are_dropped(tmp_path: Path, redis_url: str) -> None:
     with running_gateways(tmp_path, redis_url, count=1, env={"HANDSHAKE_TIMEOUT_SECONDS": "0.6"}) as (node,):
         for said in (b"", b"GET /app/sharedjox HTTP/1.1\r\n"):
-            reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
-            writer.write(said)
-            assert await dropped(reader)
-            writer.close()
+            async with dialled(node.port) as (reader, writer):
+                writer.write(said)
+                assert await dropped(reader)
 
 
 async def dropped(reader: asyncio.StreamReader) -> bool:
@@ -151,11 +149,9 @@ async def test_a_gateway_without_redis_is_not_ready_but_alive(tmp_path: Path, re
         redis_server.stop()
 
         async def status(path: str) -> bytes:
-            reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
-            writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path.encode())
-            answer = await reader.readline()
-            writer.close()
-            return answer.split()[1]
+            async with dialled(node.port) as (reader, writer):
+                writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path.encode())
+                return (await reader.readline()).split()[1]
 
         async def readiness_is(code: bytes) -> bool:
             return await status("/readyz") == code

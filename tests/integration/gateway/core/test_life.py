@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 from pathlib import Path
@@ -15,7 +16,6 @@ from websockets.asyncio.client import connect
 from tests.support.gateway import (
     APP,
     Clients,
-    GatewayNode,
     PusherClient,
     gateway_node,
     open_pusher,
@@ -23,13 +23,11 @@ from tests.support.gateway import (
 )
 from tests.support.polling import eventually, eventually_sync, scaled
 from tests.support.publishing import Publisher
+from tests.support.raw_websocket import UPGRADE, stuck_reader
+from tests.support.tcp_client import dialled
 from tests.support.tcp_proxy import TcpProxy
 
 QUICK = {"PING_INTERVAL_SECONDS": "0.5"}
-HANDSHAKE = (
-    f"GET /app/{APP.key}?protocol=7 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-).encode()
 
 
 def numbers(client: PusherClient) -> list[int]:
@@ -50,13 +48,11 @@ def test_an_admin_port_leads_to_one_process_so_a_second_one_does_not_start(tmp_p
 
 async def test_who_says_nothing_is_pinged_and_then_closed_with_4201(tmp_path: Path, redis_url: str) -> None:
     with running_gateways(tmp_path, redis_url, count=1, env=QUICK) as (node,):
-        reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
-        writer.write(HANDSHAKE)
-        async with asyncio.timeout(scaled(10)):
+        async with dialled(node.port) as (reader, writer), asyncio.timeout(scaled(10)):
+            writer.write(UPGRADE)
             received = await reader.readuntil((4201).to_bytes(2, "big"))
         assert b"pusher:ping" in received
         assert b'"code":4201' in received
-        writer.close()
 
 
 async def test_who_only_answers_websocket_pings_or_only_receives_is_kept(tmp_path: Path, redis_url: str) -> None:
@@ -75,33 +71,31 @@ async def test_a_connection_does_not_live_for_ever(tmp_path: Path, redis_url: st
 
 async def test_a_slow_reader_is_closed_alone_and_memory_stays_bounded(tmp_path: Path, redis_url: str) -> None:
     with running_gateways(tmp_path, redis_url, count=1, env={"CLOSE_TIMEOUT_SECONDS": "1"}) as (node,):
-        redis = Redis.from_url(redis_url)
-        publisher = Publisher(redis)
-        good = await open_pusher(node.port)
-        await good.subscribe("firehose")
-        stuck = [await stuck_reader(node) for _ in range(20)]
+        async with contextlib.AsyncExitStack() as people:
+            publisher = Publisher(await people.enter_async_context(Redis.from_url(redis_url)))
+            good = await open_pusher(node.port)
+            people.push_async_callback(good.close)
+            await good.subscribe("firehose")
+            for _ in range(20):
+                await people.enter_async_context(stuck_reader(node.port, "firehose"))
 
-        async def subscribed() -> bool:
-            return await node.metric("sharedjox_gateway_subscriptions") == 21
+            async def subscribed() -> bool:
+                return await node.metric("sharedjox_gateway_subscriptions") == 21
 
-        await eventually(subscribed)
-        before = await node.metric("process_resident_memory_bytes")
-        for number in range(1200):
-            await publisher.publish("firehose", {"n": number, "padding": "x" * 8000})
-        await good.wait_for("test.event", count=1200, deadline=30)
-        assert numbers(good) == list(range(1200))
+            await eventually(subscribed)
+            before = await node.metric("process_resident_memory_bytes")
+            for number in range(1200):
+                await publisher.publish("firehose", {"n": number, "padding": "x" * 8000})
+            await good.wait_for("test.event", count=1200, deadline=30)
+            assert numbers(good) == list(range(1200))
 
-        async def alone() -> bool:
-            return await node.metric("sharedjox_gateway_connections") == 1
+            async def alone() -> bool:
+                return await node.metric("sharedjox_gateway_connections") == 1
 
-        await eventually(alone, 10, what="the stuck readers were closed")
-        assert await node.metric("sharedjox_gateway_slow_closes_total") == 20
-        assert await node.metric('sharedjox_gateway_connections_closed_total{code="4100"}') == 20
-        assert await node.metric("process_resident_memory_bytes") - before < 64 * 1024 * 1024
-        await good.close()
-        for writer in stuck:
-            writer.close()
-        await redis.aclose()
+            await eventually(alone, 10, what="the stuck readers were closed")
+            assert await node.metric("sharedjox_gateway_slow_closes_total") == 20
+            assert await node.metric('sharedjox_gateway_connections_closed_total{code="4100"}') == 20
+            assert await node.metric("process_resident_memory_bytes") - before < 64 * 1024 * 1024
 
 
 async def test_who_has_much_to_recover_is_given_the_time_to_read_it(tmp_path: Path, redis_url: str) -> None:
@@ -128,18 +122,6 @@ async def test_who_has_much_to_recover_is_given_the_time_to_read_it(tmp_path: Pa
             assert numbers(back) == list(range(501))
             for client in (present, back):
                 await client.close()
-
-
-async def stuck_reader(node: GatewayNode) -> asyncio.StreamWriter:
-    """Subscribes, then never reads again."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", node.port, limit=1024)
-    subscribe = json.dumps({"event": "pusher:subscribe", "data": {"channel": "firehose"}}).encode()
-    writer.write(HANDSHAKE + bytes((0x81, 0x80 | len(subscribe))) + bytes(4) + subscribe)
-    await reader.readline()
-    transport = writer.transport
-    assert isinstance(transport, asyncio.Transport)
-    transport.pause_reading()
-    return writer
 
 
 async def test_drain_sends_everybody_elsewhere_in_waves(tmp_path: Path, redis_url: str) -> None:
@@ -179,14 +161,13 @@ async def test_a_websocket_that_comes_during_the_drain_is_sent_elsewhere(tmp_pat
     with running_gateways(tmp_path, redis_url, count=1, env={"DRAIN_SECONDS": "3600"}) as (node,):
         early = await open_pusher(node.port)
         second = await open_pusher(node.port)
-        reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
-        await second.round_trip()
-        node.service.process.send_signal(signal.SIGTERM)
-        await early.wait_closed(5)
-        writer.write(HANDSHAKE)
-        async with asyncio.timeout(scaled(5)):
-            assert b'"code":4200' in await reader.readuntil((4200).to_bytes(2, "big"))
-        writer.close()
+        async with dialled(node.port) as (reader, writer):
+            await second.round_trip()
+            node.service.process.send_signal(signal.SIGTERM)
+            await early.wait_closed(5)
+            writer.write(UPGRADE)
+            async with asyncio.timeout(scaled(5)):
+                assert b'"code":4200' in await reader.readuntil((4200).to_bytes(2, "big"))
         node.service.kill()
         await second.wait_closed()
 
