@@ -57,6 +57,7 @@ test-integration: install ## Integration tests on embedded Postgres and Redis
 
 .PHONY: test-e2e
 test-e2e: install-all ## The whole stack with pusher-js, laravel-echo and a browser
+	$(BIN)/sharedjox-devstack build-web
 	$(PYTEST) tests/e2e $(IN_PARALLEL) $(PYTEST_ARGS)
 
 .PHONY: lint

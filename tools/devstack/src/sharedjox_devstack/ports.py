@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import os
 import socket
@@ -37,6 +38,38 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
         except OSError:
             return False
     return True
+
+
+class PortClaims:
+    """Ports that this process means to use, known to others of its kind before anybody listens there.
+
+    Between looking for free ports and listening on them a stack makes its database; another that starts meanwhile must
+    not find the same ones. A claim is an address in the abstract namespace of Unix sockets (unix(7)): only one process
+    has it, it is known in the same network namespace as the port, and it goes with the process. Where there is no such
+    namespace every claim is granted.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[int, socket.socket] = {}
+
+    def claim(self, port: int) -> bool:
+        """Claim a port; returns whether nobody else has. One that is claimed here already stays so."""
+        if port in self._held:
+            return True
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f"\0sharedjox-port-{port}")
+        except OSError as error:
+            claim.close()
+            return error.errno != errno.EADDRINUSE
+        self._held[port] = claim
+        return True
+
+    def release(self) -> None:
+        """Give all of them back."""
+        for claim in self._held.values():
+            claim.close()
+        self._held.clear()
 
 
 def accepts_connections(port: int, host: str = "127.0.0.1") -> bool:

@@ -19,7 +19,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from .errors import DevstackError
-from .ports import free_port, is_free, owner
+from .ports import PortClaims, free_port, is_free, owner
 from .process import is_alive, wait_until
 from .services import GATEWAY_COUNT, ServicePorts
 from .settings import (
@@ -131,15 +131,23 @@ def _belongs_to_us(pid: int, run_dir: Path) -> bool:
     return False
 
 
-def choose_ports(settings: StackSettings, say: Callable[[str], None]) -> StackPorts:
-    """The ports to use, all free now.
+@contextlib.contextmanager
+def chosen_ports(settings: StackSettings, say: Callable[[str], None]) -> Iterator[StackPorts]:
+    """The ports to use, all free now; no other stack takes them until the block ends.
 
     A port that was asked for (and the two that people type: api and gateway) must be free; the internal ones give way.
     Raises: DevstackError naming the setting, the port, and who holds it.
     """
-    _require_free("API_PORT", settings.api_port, settings.api_host)
-    _require_free("REVERB_PORT", settings.reverb_port, settings.reverb_host)
-    chosen = _Chooser({settings.api_port, settings.reverb_port}, say)
+    claims = PortClaims()
+    try:
+        yield _choose_ports(settings, _Chooser(claims, say))
+    finally:
+        claims.release()
+
+
+def _choose_ports(settings: StackSettings, chosen: _Chooser) -> StackPorts:
+    chosen.require("API_PORT", settings.api_port, settings.api_host)
+    chosen.require("REVERB_PORT", settings.reverb_port, settings.reverb_host)
     if len(chosen.taken) < 2:
         msg = f"API_PORT and REVERB_PORT are both {settings.api_port}: set one of them to another port"
         raise DevstackError(msg)
@@ -159,30 +167,39 @@ def choose_ports(settings: StackSettings, say: Callable[[str], None]) -> StackPo
 
 
 class _Chooser:
-    def __init__(self, taken: set[int], say: Callable[[str], None]) -> None:
-        self.taken = taken
+    def __init__(self, claims: PortClaims, say: Callable[[str], None]) -> None:
+        self.taken: set[int] = set()
+        self._claims = claims
         self._say = say
 
+    def require(self, name: str, port: int, host: str = "127.0.0.1") -> None:
+        """Take this one. Raises: DevstackError when somebody has it."""
+        is_claimed = self._claims.claim(port)
+        if not is_free(port, host):
+            holder = owner(port) or "another process, or may not be used by you"
+        elif not is_claimed:
+            holder = "another stack that is just starting"
+        else:
+            self.taken.add(port)
+            return
+        msg = f"port {port} is taken by {holder}: stop that, or set {name} to another port"
+        raise DevstackError(msg)
+
     def port(self, name: str, wanted: int | None, default: int) -> int:
+        """Take the one that is wanted, else the default, or any where that is taken."""
         if wanted is not None:
             if wanted in self.taken:
                 msg = f"{name}: port {wanted} is used twice in the settings: set it to another port"
                 raise DevstackError(msg)
-            _require_free(name, wanted)
-        chosen = wanted or default
-        if wanted is None and (chosen in self.taken or not is_free(chosen)):
+            self.require(name, wanted)
+            return wanted
+        chosen = default
+        if default in self.taken or not self._claims.claim(default) or not is_free(default):
             chosen = free_port()
+            self._claims.claim(chosen)
             self._say(f"port {default} is taken by {owner(default) or 'another process'}: {name} is {chosen} this time")
         self.taken.add(chosen)
         return chosen
-
-
-def _require_free(name: str, port: int, host: str = "127.0.0.1") -> None:
-    if not is_free(port, host):
-        holder = owner(port)
-        by = f"by {holder}" if holder else "by another process, or may not be used by you"
-        msg = f"port {port} is taken {by}: stop that, or set {name} to another port"
-        raise DevstackError(msg)
 
 
 def require_database(url: str) -> None:

@@ -79,18 +79,21 @@ class Stack:
         run_dir = preflight.prepare_data_dir(self._data_dir)
         with preflight.only_stack(run_dir):
             preflight.end_leftovers(run_dir, self._console.say)
-            ports = preflight.choose_ports(self._settings, self._console.say)
-            supervisor = Supervisor(run_dir, say=self._console.say, stop_requested=self._stop_requested)
-            try:
-                env = self._start_servers(supervisor, ports, run_dir)
-                self._migrate_and_seed(supervisor, env)
-                env |= self._build_web(supervisor, web, env)
-                self._start_services(supervisor, ports, env)
-                self._announce(ports, env, time.monotonic() - started)
-                supervisor.watch()
-            finally:
-                supervisor.stop(["gateway-1", "gateway-2"], ["api", "worker"], ["redis"], ["postgres"])
-                self._console.say("stopped; the data is kept")
+            with preflight.chosen_ports(self._settings, self._console.say) as ports:
+                self._run_on(ports, run_dir, web, started)
+
+    def _run_on(self, ports: preflight.StackPorts, run_dir: Path, web: WebApp, started: float) -> None:
+        supervisor = Supervisor(run_dir, say=self._console.say, stop_requested=self._stop_requested)
+        try:
+            env = self._start_servers(supervisor, ports, run_dir)
+            self._migrate_and_seed(supervisor, env)
+            env |= self._build_web(supervisor, web, env)
+            self._start_services(supervisor, ports, env)
+            self._announce(ports, env, time.monotonic() - started)
+            supervisor.watch()
+        finally:
+            supervisor.stop(["gateway-1", "gateway-2"], ["api", "worker"], ["redis"], ["postgres"])
+            self._console.say("stopped; the data is kept")
 
     def _check_tools(self, web: WebApp) -> None:
         preflight.require_python()
