@@ -37,6 +37,7 @@ class ClusterNode(EmbeddedRedis):
             *("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"),
             *("--cluster-port", str(self._bus_port), "--cluster-node-timeout", str(NODE_TIMEOUT_MS)),
             *("--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0"),
+            *("--enable-debug-command", "local"),  # for `lose_messages`
         ]
 
     @property
@@ -53,6 +54,19 @@ class ClusterNode(EmbeddedRedis):
         """Whether it knows `nodes` nodes and an owner of every slot."""
         state = str(self.ask("CLUSTER", "INFO"))
         return "cluster_state:ok" in state and f"cluster_known_nodes:{nodes}\r" in state
+
+    def view(self) -> dict[str, tuple[int, tuple[str, ...]]]:
+        """The masters as this node sees them: of each the epoch of its configuration and the slots it serves."""
+        view = {}
+        for line in str(self.ask("CLUSTER", "NODES")).splitlines():
+            name, _, flags, _, _, _, epoch, _, *slots = line.split()
+            if "master" in flags:
+                view[name] = int(epoch), tuple(one for one in slots if not one.startswith("["))
+        return view
+
+    def lose_messages(self, other: ClusterNode) -> None:
+        """Cut what it has to and from another node: both dial again, and what was under way is gone."""
+        self.ask("DEBUG", "CLUSTERLINK", "KILL", "ALL", other.id)
 
 
 class RedisCluster:
@@ -104,7 +118,9 @@ class RedisCluster:
         """Wait until all living nodes agree that the cluster is whole."""
         living = [node for node in self.nodes if node.process.is_running]
         eventually_sync(
-            lambda: all(node.is_whole(len(self.nodes)) for node in living), 30, what="the nodes know each other"
+            lambda: all(node.is_whole(len(self.nodes)) for node in living) and self.is_agreed(),
+            30,
+            what="the nodes know each other",
         )
 
     def is_replicated(self) -> bool:
@@ -114,9 +130,9 @@ class RedisCluster:
             "connected_slaves:1" in text and "state=online" in text for text in shown
         )
 
-    def owner(self, slot: int) -> ClusterNode:
-        """The living node that serves a slot, as the first of those knows it."""
-        teller = next(node for node in self.nodes if node.process.is_running)
+    def owner(self, slot: int, teller: ClusterNode | None = None) -> ClusterNode:
+        """The living node that serves a slot, as `teller` knows it, or the first that lives."""
+        teller = teller or next(node for node in self.nodes if node.process.is_running)
         for first, last, (_, port, *_), *_ in teller.ask("CLUSTER", "SLOTS"):
             if first <= slot <= last:
                 return next(node for node in self.nodes if node.port == port)
@@ -128,7 +144,12 @@ class RedisCluster:
         return self.owner(channel_slot(app_id, channel))
 
     def move_slot(self, slot: int, target: ClusterNode) -> None:
-        """Give a slot and its keys to another master, key by key, as `valkey-cli --cluster reshard` does."""
+        """Give a slot and its keys to another master, key by key, as `valkey-cli --cluster reshard` does.
+
+        On return all nodes have heard of it. A master that takes a slot claims it with an epoch above all that it
+        knows of: taken back before its old owner's epoch is known, the slot would be claimed twice with the same epoch
+        or, worse, an older one, and the news of it, late, would undo the move.
+        """
         source = self.owner(slot)
         target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
         source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
@@ -136,6 +157,14 @@ class RedisCluster:
             source.ask("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
         for node in (target, source, *(one for one in self.masters if one not in (source, target))):
             node.ask("CLUSTER", "SETSLOT", slot, "NODE", target.id)
+        eventually_sync(self.is_agreed, 30, what="the nodes agree on who serves what")
+        assert self.owner(slot) is target, "the move holds"
+
+    def is_agreed(self) -> bool:
+        """Whether all living nodes see the same masters with the same slots, each at an epoch of its own."""
+        first, *others = (node.view() for node in self.nodes if node.process.is_running)
+        epochs = [epoch for epoch, slots in first.values() if slots]
+        return all(view == first for view in others) and len(set(epochs)) == len(epochs)
 
     def flush(self) -> None:
         """Forget all data, and the scripts."""
