@@ -170,6 +170,92 @@ def test_an_event_that_comes_during_a_walk_sets_out_at_once_and_goes_around() ->
     assert (channel.fanout, bench.observer.deliveries) == (None, 18)
 
 
+def order_of_walks(bench: Bench, channel: Channel) -> Callable[[], list[int]]:
+    """Has every member note when it is served; the result runs the loop and tells whose turn it was, in order."""
+    served: list[int] = []
+    for number in range(len(channel.members)):
+        member = bench.member(number)
+
+        def offer(data: bytes | memoryview, number: int = number, member: RecordingMember = member) -> None:
+            served.append(number)
+            member.writes.append(data)
+
+        member.offer = offer
+
+    def run() -> list[int]:
+        served.clear()
+        bench.loop.run()
+        return served.copy()
+
+    return run
+
+
+def channel_of(bench: Bench, members: int) -> Channel:
+    channel = Channel("1", "a")
+    for number in range(members):
+        channel.add(bench.member(number))
+    return channel
+
+
+def test_each_walk_begins_where_the_one_before_it_ended() -> None:
+    bench = Bench(slice_members=3)
+    channel = channel_of(bench, 10)
+    run = order_of_walks(bench, channel)
+    orders = []
+    for number in (1, 2, 3):
+        bench.fanout.deliver(channel, delivery(number))
+        orders.append(run())
+    assert orders == [[*range(10)], [*reversed(range(10))], [*range(10)]]
+
+
+def test_walks_go_back_and_forth_whoever_joins_and_leaves() -> None:
+    bench = Bench(slice_members=3)
+    channel = channel_of(bench, 10)
+    run = order_of_walks(bench, channel)
+    bench.fanout.deliver(channel, delivery(1))
+    assert run() == [*range(10)]
+    channel.discard(bench.member(4))
+    bench.fanout.deliver(channel, delivery(2))
+    assert run() == [9, 8, 7, 6, 5, 3, 2, 1, 0]
+    channel.add(bench.member(4))
+    bench.fanout.deliver(channel, delivery(3))
+    assert run() == [0, 1, 2, 3, 5, 6, 7, 8, 9, 4]
+
+
+def test_what_comes_during_a_walk_back_goes_around_the_same_way() -> None:
+    bench = Bench(slice_members=3)
+    channel = channel_of(bench, 9)
+    run = order_of_walks(bench, channel)
+    bench.fanout.deliver(channel, delivery(1))
+    run()
+    bench.fanout.deliver(channel, delivery(2))
+    bench.loop.turn()
+    bench.fanout.deliver(channel, delivery(3))
+    channel.discard(bench.member(7))
+    bench.loop.turn()
+    assert [bench.member(number).events for number in (0, 5, 6, 8)] == [[1], [1, 2], [1, 2], [1, 2]]
+    bench.loop.run()
+    assert [bench.member(number).events for number in range(9) if number != 7] == [[1, 2, 3]] * 8
+
+
+@pytest.mark.parametrize("walks_before", [0, 1])
+def test_who_joins_between_two_events_of_a_walk_gets_the_later_one(walks_before: int) -> None:
+    bench = Bench(slice_members=3)
+    channel = channel_of(bench, 10)
+    for number in range(1, 1 + walks_before):
+        bench.fanout.deliver(channel, delivery(number))
+        bench.loop.run()
+    bench.fanout.deliver(channel, delivery(7))
+    channel.add(bench.member(10))
+    channel.add(bench.member(11))
+    bench.fanout.deliver(channel, delivery(8, bench.member(0).socket_id))
+    bench.loop.run()
+    before = [1][:walks_before]
+    assert bench.member(0).events == [*before, 7]
+    assert [bench.member(number).events for number in range(1, 10)] == [[*before, 7, 8]] * 9
+    assert [bench.member(number).events for number in (10, 11)] == [[8], [8]]
+
+
 def test_what_all_have_got_is_told_by_the_oldest_event_under_way() -> None:
     bench = Bench(slice_members=3)
     channel = Channel("1", "a")

@@ -59,6 +59,7 @@ class Channel:
 
     __slots__ = (
         "_listed",
+        "_walks_forward",
         "app_id",
         "epoch",
         "fanout",
@@ -86,6 +87,7 @@ class Channel:
         self.last_join = -1
         self.version = 0
         self._listed: list[Member] | None = None
+        self._walks_forward = False
         self.pending: list[Delivery] | tuple[()] = ()  # a list of its own only while something waits
         self.newest: Delivery | None = None
         """Cache channels only: the last durable event that was taken here."""
@@ -115,14 +117,26 @@ class Channel:
         self._listed = None
         return True
 
-    def listed(self) -> list[Member]:
-        """The members in the order in which they joined: one list as long as nobody joins or leaves, not to be changed.
+    def walked(self, *, newcomers: int = 0) -> list[Member]:
+        """The members in the order in which they are served next, without so many that joined last.
 
+        By turns that is the order in which they joined and the opposite one: a walk begins with those who were served
+        last, whose connections are still in the processor's caches. Those of ten thousand do not fit into them; in the
+        same order each time, every one would have been pushed out by the others before its turn comes.
+
+        To be called once per walk: it is one list until somebody joins or leaves, which the next call turns around.
         Making it touches every member, which for one event to thousands is time before the first is served.
         """
+        self._walks_forward = not self._walks_forward
         if self._listed is None:
             self._listed = list(self.members)
-        return self._listed
+            if not self._walks_forward:
+                self._listed.reverse()
+        else:
+            self._listed.reverse()
+        if not newcomers:
+            return self._listed
+        return self._listed[:-newcomers] if self._walks_forward else self._listed[newcomers:]
 
     def served_offset(self) -> int:
         """The offset up to which every member has been served: behind `offset` while deliveries are under way."""

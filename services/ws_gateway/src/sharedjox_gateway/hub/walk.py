@@ -71,10 +71,10 @@ class Walk:
         self.index = 0
         self._visited = self._served = 0
         self.version = channel.version
-        self.members = channel.listed()
         self.exceptions: dict[Member, bytes] = {}
         if channel.last_join >= self.first:
             self._set_newcomers_apart(channel, deliveries)
+        self.members = channel.walked(newcomers=len(self.exceptions))
         for delivery in deliveries:
             if delivery.except_socket_id:
                 self._set_sender_apart(channel, deliveries, find_member(delivery.except_socket_id))
@@ -88,13 +88,10 @@ class Walk:
 
     def _set_newcomers_apart(self, channel: Channel, deliveries: list[Delivery]) -> None:
         """Members that joined after some of the deliveries had been taken get the later ones only."""
-        newcomers = 0
         for member, joined in reversed(channel.members.items()):
             if joined < self.first:
                 break
-            newcomers += 1
             self.exceptions[member] = self._data_for(member, joined, deliveries)
-        self.members = self.members[: len(self.members) - newcomers]
 
     def _set_sender_apart(self, channel: Channel, deliveries: list[Delivery], member: Member | None) -> None:
         """The connection that caused an event does not get that one (`toOthers`)."""
