@@ -17,7 +17,8 @@ from pathlib import Path
 from sharedjox_devstack.redis import EmbeddedRedis
 
 from . import machine, servers
-from .load_client.client import LoadClient, Result
+from .load_client.client import LoadClient
+from .load_client.results import Result
 from .report import Report, read_budgets
 from .scenarios import median
 

@@ -33,17 +33,23 @@ Rounds = dict[str, list[dict[str, Results]]]
 
 def few(seconds: float) -> list[Scenario]:
     """On 1,000 connections. The last is longer: of 40 events/s, the slowest hundredth must not be a single event."""
+    turns = turns_of(seconds)
     return [
-        Flood("w1", 1, seconds),
-        Flood("w8", 8, seconds),
-        Flood("w64", 64, seconds),
-        Rate("rate40", 40, 4 * seconds),
+        Flood("w1", 1, seconds, turns=turns),
+        Flood("w8", 8, seconds, turns=turns),
+        Flood("w64", 64, seconds, turns=turns),
+        Rate("rate40", 40, 4 * seconds, turns=4 * turns, is_undisturbed=True),
     ]
 
 
 def many(seconds: float) -> list[Scenario]:
     """On 10,000 connections."""
-    return [Flood("w1", 1, seconds), Rate("rate5", 5, seconds, probe_ms=7)]
+    return [Flood("w1", 1, seconds, turns=turns_of(seconds)), Rate("rate5", 5, seconds, probe_ms=7)]
+
+
+def turns_of(seconds: float) -> int:
+    """A second each: the machine is slower for seconds now and then, which all servers shall have their part of."""
+    return max(1, round(seconds))
 
 
 def start(kind: str, redis: EmbeddedRedis, installed: Path, folder: Path) -> AbstractContextManager[Server]:

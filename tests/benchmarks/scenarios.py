@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from . import machine
-from .load_client.client import LoadClient, LoadFailedError, Result
+from .load_client.client import LoadClient, LoadFailedError
+from .load_client.results import Result, for_report, merged
 from .servers import Server
 
 SETTLE_SECONDS = 0.3
@@ -19,33 +20,40 @@ SETTLE_SECONDS = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Flood:
-    """`window` messages always in flight."""
+    """`window` messages always in flight, `turns` times for a part of `seconds`."""
 
     name: str
     window: int
     seconds: float = 3.0
     probe_ms: int = 0
+    turns: int = 1
 
     def run(self, client: LoadClient) -> Result:
-        """Run it."""
-        return client.flood(self.window, self.seconds, probe_ms=self.probe_ms)
+        """Run one turn."""
+        return client.flood(self.window, self.seconds / self.turns, probe_ms=self.probe_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Messages at fixed times; `stalled` connections stop reading before."""
+    """Messages at fixed times, `turns` times for a part of `seconds`; `stalled` connections stop reading before.
+
+    `is_undisturbed`: nothing else gets a core while it runs (`machine.undisturbed`).
+    """
 
     name: str
     per_second: float
     seconds: float = 4.0
     probe_ms: int = 0
     stalled: int = 0
+    turns: int = 1
+    is_undisturbed: bool = False
 
     def run(self, client: LoadClient) -> Result:
-        """Run it."""
+        """Run one turn."""
         if self.stalled:
             client.stall(self.stalled)
-        return client.rate(self.per_second, self.seconds, probe_ms=self.probe_ms)
+        with machine.undisturbed(client.all_pids()) if self.is_undisturbed else contextlib.nullcontext():
+            return client.rate(self.per_second, self.seconds / self.turns, probe_ms=self.probe_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +63,11 @@ class Idle:
     name: str
     seconds: float = 3.0
     probe_ms: int = 7
+    turns: int = 1
 
     def run(self, client: LoadClient) -> Result:
-        """Run it."""
-        return client.idle(self.seconds, probe_ms=self.probe_ms)
+        """Run one turn."""
+        return client.idle(self.seconds / self.turns, probe_ms=self.probe_ms)
 
 
 Scenario = Flood | Rate | Idle
@@ -79,8 +88,9 @@ def run_scenarios(
         results["connect"] = client.connect()
         time.sleep(SETTLE_SECONDS)
         for scenario in scenarios:
-            result = results[scenario.name] = scenario.run(client)
+            result = merged([scenario.run(client) for _ in range(scenario.turns)])
             tell(server.name, connections, scenario.name, result)
+            results[scenario.name] = for_report(result)
     return results
 
 
@@ -91,9 +101,10 @@ def run_side_by_side(
     *,
     skipped: Callable[[str, Scenario], bool] = lambda _kind, _scenario: False,
 ) -> dict[str, Results]:
-    """Start a fresh server of every kind, connect to all, then run each scenario on one after the other.
+    """Start a fresh server of every kind, connect to all, then run each scenario on one after the other, turn by turn.
 
-    So those that are compared run within seconds of each other, on a machine in the same state. The result of
+    So those that are compared run within seconds of each other, on a machine in the same state. The turns of a scenario
+    are one result (`load_client.results.merged`). The result of
     connecting, with `bytes_per_connection` of user memory, is under "connect". A kind whose load client gave up has no
     results from there on.
     """
@@ -116,16 +127,18 @@ def run_side_by_side(
             connected["bytes_per_connection"] = grown * 1024 / connections
             clients[kind] = client
         for scenario in scenarios:
-            for kind, client in list(clients.items()):
-                if skipped(kind, scenario):
-                    continue
-                try:
-                    result = results[kind][scenario.name] = scenario.run(client)
-                except LoadFailedError as error:
-                    give_up(kind, scenario.name, error)
-                    del clients[kind]
-                else:
-                    tell(kind, connections, scenario.name, result)
+            turns: dict[str, list[Result]] = {kind: [] for kind in clients if not skipped(kind, scenario)}
+            for _ in range(scenario.turns):
+                for kind, parts in list(turns.items()):
+                    try:
+                        parts.append(scenario.run(clients[kind]))
+                    except LoadFailedError as error:
+                        give_up(kind, scenario.name, error)
+                        del clients[kind], turns[kind]
+            for kind, parts in turns.items():
+                result = merged(parts)
+                tell(kind, connections, scenario.name, result)
+                results[kind][scenario.name] = for_report(result)
     return results
 
 

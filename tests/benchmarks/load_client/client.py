@@ -6,14 +6,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from tests.benchmarks.machine import CLIENT_CORE, CpuMeter
 
 from .compiler import build_load_client
+from .results import HISTOGRAMS, Result, summarized
 
-Result = dict[str, Any]
 CONNECTIONS_PER_WORKER = 19_000
 """What one process may hold here: the hard limit of file descriptors is 20,000."""
 
@@ -46,6 +47,12 @@ class LoadClient:
                 self._process.communicate(timeout=10)
             except subprocess.TimeoutExpired:
                 self._process.kill()
+
+    def all_pids(self) -> list[int]:
+        """The server's processes, the load client's and its workers'."""
+        client = self._process.pid
+        workers = Path(f"/proc/{client}/task/{client}/children").read_text("utf-8").split()
+        return [*self._server_pids, client, *map(int, workers)]
 
     def _say(self, command: str) -> None:
         assert self._process.stdin is not None
@@ -108,6 +115,8 @@ class LoadClient:
         usage = meter.read()
         while result["event"] != "ran":
             result = self._hear()
+        for name in HISTOGRAMS:
+            result[name] = summarized(result[name])
         result["server_cores"] = usage.own_seconds / usage.wall_seconds
         result["server_user_cores"] = usage.user_seconds / usage.wall_seconds
         result["foreign_cores"] = usage.foreign_cores

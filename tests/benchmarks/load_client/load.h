@@ -67,7 +67,7 @@ extern int parent_wake;
 uint64_t now_ns(void);
 void die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 void observe(histogram *h, uint64_t value);
-double percentile(const histogram *const *list, int lists, double share);
+uint64_t bucket_top(int index); /* the largest value that falls into it */
 
 /* Values for a template's @ch@ @seq@ @ts@ @pad@ @id@ @auth@ @i@. */
 typedef struct {

@@ -37,7 +37,7 @@ static int bucket_of(uint64_t value) {
     return index < BUCKETS ? index : BUCKETS - 1;
 }
 
-static uint64_t bucket_top(int index) {
+uint64_t bucket_top(int index) {
     if (index < 64) return (uint64_t)index;
     int power = index / 64 + 5;
     return ((uint64_t)(64 + index % 64 + 1) << (power - 6)) - 1;
@@ -53,21 +53,6 @@ void observe(histogram *h, uint64_t value) {
     add(&h->count, 1);
     if (value > atomic_load_explicit(&h->largest, memory_order_relaxed))
         atomic_store_explicit(&h->largest, value, memory_order_relaxed);
-}
-
-double percentile(const histogram *const *list, int lists, double share) {
-    unsigned long long total = 0, seen = 0, largest = 0;
-    for (int i = 0; i < lists; i++) {
-        total += list[i]->count;
-        if (list[i]->largest > largest) largest = list[i]->largest;
-    }
-    if (total == 0) return 0;
-    unsigned long long wanted = (unsigned long long)((double)total * share);
-    for (int b = 0; b < BUCKETS; b++) {
-        for (int i = 0; i < lists; i++) seen += list[i]->bucket[b];
-        if (seen > wanted) return (double)(bucket_top(b) < largest ? bucket_top(b) : largest);
-    }
-    return (double)largest;
 }
 
 int channel_name(int channel, char *out) {

@@ -462,14 +462,15 @@ static void turn(void) {
 }
 
 /*
- * What has become ready. In a flood the next message is microseconds away: whoever sleeps until then is woken by the server's
- * core, in the middle of its writing, sometimes and sometimes not, which moved a delivery's price by a tenth. With another
- * machine at the other end it would cost the server nothing. So we keep looking for a while before we sleep, where there is
- * only one of us: Redis, whose core this is too, has priority, but another worker would wait.
+ * What has become ready. While an event goes around, the next message is microseconds away: whoever sleeps until then is woken
+ * by the server's core, in the middle of its writing, sometimes and sometimes not, which moved a delivery's price by a tenth.
+ * With another machine at the other end it would cost the server nothing. So we keep looking for a while before we sleep,
+ * where there is only one of us: Redis, whose core this is too, has priority, but another worker would wait.
  */
 static int await(struct epoll_event *events, int timeout_ms) {
     int ready = epoll_wait(epoll, events, EVENTS, 0);
-    if (ready == 0 && running && shared->kind == C_FLOOD && opt.workers == 1) {
+    bool is_fed = running && (shared->kind == C_FLOOD || shared->kind == C_RATE);
+    if (ready == 0 && is_fed && opt.workers == 1) {
         uint64_t until = now_ns() + KEEN_NS;
         while (ready == 0 && now_ns() < until) ready = epoll_wait(epoll, events, EVENTS, 0);
     }

@@ -13,8 +13,9 @@ from sharedjox_devstack.ports import free_port
 from sharedjox_devstack.redis import EmbeddedRedis
 
 from tests.benchmarks import servers
-from tests.benchmarks.load_client.client import LoadClient, LoadFailedError, Result
+from tests.benchmarks.load_client.client import LoadClient, LoadFailedError
 from tests.benchmarks.load_client.compiler import NoCompilerError, find_compiler
+from tests.benchmarks.load_client.results import Result
 from tests.benchmarks.scenarios import Flood, Idle, Rate, Scenario, StartServer, run_scenarios, run_side_by_side
 from tests.benchmarks.servers import Server
 
@@ -104,7 +105,7 @@ def test_servers_side_by_side_are_all_measured_and_one_that_refuses_stops_no_oth
         "refusing": refusing,
         "c": lambda: servers.baseline(tmp_path, channel="bench"),
     }
-    scenarios: list[Scenario] = [Flood("burst", 8, 0.2), Rate("rate", 100, 0.2)]
+    scenarios: list[Scenario] = [Flood("burst", 8, 0.2, turns=2), Rate("rate", 100, 0.4, turns=2, is_undisturbed=True)]
     found = run_side_by_side(kinds, 20, scenarios, skipped=lambda kind, each: kind == "c" and isinstance(each, Rate))
     assert {kind: sorted(results) for kind, results in found.items()} == {
         "gateway": ["burst", "connect", "rate"],
@@ -112,6 +113,10 @@ def test_servers_side_by_side_are_all_measured_and_one_that_refuses_stops_no_oth
         "c": ["burst", "connect"],
     }
     assert all(found[kind]["burst"]["ok"] for kind in ("gateway", "c"))
+    rate = found["gateway"]["rate"]
+    assert rate["ok"]
+    assert rate["seconds"] == pytest.approx(0.4, rel=0.5)
+    assert rate["latency"]["count"] >= 20 * 100 * 0.4 * 0.5, "both turns count"
 
 
 def test_every_connection_on_a_channel_of_its_own(tmp_path: Path, redis_server: EmbeddedRedis) -> None:
