@@ -115,7 +115,7 @@ def test_servers_side_by_side_are_all_measured_and_one_that_refuses_stops_no_oth
     assert all(found[kind]["burst"]["ok"] for kind in ("gateway", "c"))
     rate = found["gateway"]["rate"]
     assert rate["ok"]
-    assert rate["seconds"] == pytest.approx(0.4, rel=0.5)
+    assert rate["seconds"] >= 0.4
     assert rate["latency"]["count"] >= 20 * 100 * 0.4 * 0.5, "both turns count"
 
 
