@@ -34,7 +34,7 @@ def few(seconds: float) -> list[Scenario]:
         Flood("w1", 1, seconds),
         Flood("w8", 8, seconds),
         Flood("w64", 64, seconds),
-        Rate("rate40", 40, seconds + 1),
+        Rate("rate40", 40, seconds + 1, is_undisturbed=True),
         Rate("rate2000", 2000, seconds + 1),
     ]
 

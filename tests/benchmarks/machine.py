@@ -74,8 +74,7 @@ def prefer(pid: int) -> None:
     Beside a busy process it would otherwise wait for the end of that one's slice, some milliseconds. It comes before
     those of `undisturbed` too.
     """
-    with contextlib.suppress(PermissionError):
-        os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(2))
+    _set_scheduler([pid], os.SCHED_RR, 2)
 
 
 @contextlib.contextmanager
@@ -113,6 +112,11 @@ def _set_scheduler(pids: Sequence[int], policy: int, priority: int) -> None:
             for thread in Path(f"/proc/{pid}/task").iterdir():
                 with contextlib.suppress(ProcessLookupError):
                     os.sched_setscheduler(int(thread.name), policy, os.sched_param(priority))
+
+
+def children(pid: int) -> list[int]:
+    """The processes that its main thread started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("utf-8").split()]
 
 
 def on_core(core: int, command: Sequence[str]) -> list[str]:

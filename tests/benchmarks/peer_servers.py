@@ -18,7 +18,7 @@ from typing import Final
 
 from sharedjox_devstack.ports import accepts_connections, free_port
 
-from .machine import SERVER_CORE, on_core
+from .machine import SERVER_CORE, children, on_core
 from .servers import (
     APP_ID,
     APP_KEY,
@@ -99,10 +99,6 @@ def _started(name: str, command: list[str], folder: Path, port: int, env: dict[s
         yield child.pid
 
 
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("utf-8").split()]
-
-
 def soketi_options(port: int) -> list[str]:
     """The same Pusher client as for the gateway, on a private channel too; published over the signed HTTP API."""
     channel = f"private-{CHANNEL}"
@@ -165,11 +161,11 @@ def nchan(installed: Path, folder: Path) -> Iterator[Server]:
     frame[text_at] = frame[text_at].removeprefix("PUB @ch@ ")
     frame[frame.index("--subscribe") + 1] = frame[frame.index("--acknowledged") + 1] = ""
     with _started("nchan", command, folder, port, env, folder) as pid:
-        wait_for(lambda: bool(_children(pid)), "nchan's worker")
+        wait_for(lambda: bool(children(pid)), "nchan's worker")
         yield Server(
             "nchan",
             [port],
-            _children(pid),
+            children(pid),
             [*frame, "--path", f"/sub?id={CHANNEL}", "--publish-path", f"/pub?id={CHANNEL}"],
         )
 

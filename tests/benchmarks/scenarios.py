@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import ClassVar
 
 from . import machine
 from .load_client.client import LoadClient, LoadFailedError
@@ -63,11 +64,11 @@ class Idle:
     name: str
     seconds: float = 3.0
     probe_ms: int = 7
-    turns: int = 1
+    turns: ClassVar[int] = 1
 
     def run(self, client: LoadClient) -> Result:
-        """Run one turn."""
-        return client.idle(self.seconds / self.turns, probe_ms=self.probe_ms)
+        """Run it."""
+        return client.idle(self.seconds, probe_ms=self.probe_ms)
 
 
 Scenario = Flood | Rate | Idle
@@ -104,9 +105,8 @@ def run_side_by_side(
     """Start a fresh server of every kind, connect to all, then run each scenario on one after the other, turn by turn.
 
     So those that are compared run within seconds of each other, on a machine in the same state. The turns of a scenario
-    are one result (`load_client.results.merged`). The result of
-    connecting, with `bytes_per_connection` of user memory, is under "connect". A kind whose load client gave up has no
-    results from there on.
+    are one result (`load_client.results.merged`). The result of connecting, with `bytes_per_connection` of user memory,
+    is under "connect". A kind whose load client gave up has no results from there on.
     """
     results: dict[str, Results] = {kind: {} for kind in starts}
     clients: dict[str, LoadClient] = {}

@@ -31,7 +31,8 @@ class Program:
 def find_program(name: str, package: str, *libraries: str) -> Program:
     """The machine's `name`, or the one in Debian's `package` (with `libraries`), unpacked without being installed.
 
-    On a machine that has neither, the test is skipped and says why; with CI set that is a failure.
+    On a machine that has neither, nor a way to get it, the test is skipped and says why, so that all else can be tested
+    there; with CI set, as the gate sets it, that is a failure.
     """
     program = shutil.which(name) or shutil.which(f"/usr/sbin/{name}")
     if program is not None:

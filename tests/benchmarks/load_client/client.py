@@ -6,11 +6,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.benchmarks.machine import CLIENT_CORE, CpuMeter
+from tests.benchmarks.machine import CLIENT_CORE, CpuMeter, children
 
 from .compiler import build_load_client
 from .results import HISTOGRAMS, Result, summarized
@@ -51,8 +50,7 @@ class LoadClient:
     def all_pids(self) -> list[int]:
         """The server's processes, the load client's and its workers'."""
         client = self._process.pid
-        workers = Path(f"/proc/{client}/task/{client}/children").read_text("utf-8").split()
-        return [*self._server_pids, client, *map(int, workers)]
+        return [*self._server_pids, client, *children(client)]
 
     def _say(self, command: str) -> None:
         assert self._process.stdin is not None

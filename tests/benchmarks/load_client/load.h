@@ -87,6 +87,7 @@ size_t client_frame(int opcode, const char *payload, size_t length, char *out);
 size_t server_frame(const char *data, size_t length, int *opcode, const char **payload, size_t *payload_length);
 size_t upgrade_request(const char *path, char *out);
 
+int members_per_channel(void); /* those that read, at least 1 */
 int connect_to(int port, int source, bool blocking);
 void run_worker(int index);
 

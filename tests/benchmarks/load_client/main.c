@@ -17,10 +17,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A window begins when each connection has had so many messages, or after so long without. */
-#define WARM_UP_NS 2000000000ull
+/* A window begins when each connection has had so many messages, or after these seconds without. */
+enum { WARM_MESSAGES = 18, WARM_UP_SECONDS = 2 };
 /* A run is given up after these seconds and those that its connections or deliveries take at these rates. */
-enum { WARM_MESSAGES = 18, CONNECT_SECONDS = 120, CONNECTS_PER_SECOND = 1000, DRAIN_SECONDS = 20, DELIVERIES_PER_SECOND = 10000 };
+enum { CONNECT_SECONDS = 120, CONNECTS_PER_SECOND = 1000, DRAIN_SECONDS = 20, DELIVERIES_PER_SECOND = 10000 };
 
 options opt = {
     .path = "/", .welcome = "", .subscribe = "", .unsubscribe = "", .acknowledged = "", .key = "", .secret = "",
@@ -133,13 +133,13 @@ static void do_simple(command_kind kind, const char *name) {
     printf("{\"event\":\"%s\"}\n", name);
 }
 
-/* What all connections together should get of a message, and should have got by now. */
-static unsigned long long expected_of_each_message(void) {
-    unsigned long long members = (unsigned long long)(shared->connections - shared->stalled) / (unsigned)opt.channels;
-    return members ? members : 1;
+int members_per_channel(void) {
+    int members = (shared->connections - shared->stalled) / opt.channels;
+    return members > 0 ? members : 1;
 }
 
-static unsigned long long expected(void) { return shared->published * expected_of_each_message(); }
+/* What all connections together should have got by now. */
+static unsigned long long expected(void) { return shared->published * (unsigned long long)members_per_channel(); }
 
 static void wait_drained(void) {
     uint64_t end = now_ns() + (uint64_t)(DRAIN_SECONDS + shared->connections / DELIVERIES_PER_SECOND) * 1000000000u;
@@ -175,10 +175,11 @@ static void print_run(double seconds, unsigned long long deliveries, unsigned lo
  * each delivery half as dear again. A window that begins before would measure how much of it is theirs.
  */
 static void warm_up(command_kind kind, double seconds) {
-    uint64_t end = now_ns() + WARM_UP_NS;
+    uint64_t end = now_ns() + WARM_UP_SECONDS * 1000000000ull;
     sleep_seconds(seconds / 4 < 0.5 ? seconds / 4 : 0.5);
     if ((kind != C_FLOOD && kind != C_RATE) || opt.channels > 1) return;
-    while (sum().received < WARM_MESSAGES * expected_of_each_message() && now_ns() < end) sleep_seconds(0.005);
+    unsigned long long warm = WARM_MESSAGES * (unsigned long long)members_per_channel();
+    while (sum().received < warm && now_ns() < end) sleep_seconds(0.005);
 }
 
 static void run(command_kind kind, double seconds, int probe_ms) {

@@ -49,7 +49,7 @@ def merged(parts: Sequence[Result]) -> Result:
     A message lost in one of them is lost in the whole.
     """
     seconds = sum(part["seconds"] for part in parts)
-    whole: Result = {"event": parts[0]["event"], "ok": all(part["ok"] for part in parts)}
+    whole: Result = {"ok": all(part["ok"] for part in parts)}
     whole |= {name: sum(part[name] for part in parts) for name in SUMS}
     whole |= {name: sum(part[name] * part["seconds"] for part in parts) / seconds for name in SHARES}
     whole["deliveries_per_second"] = whole["deliveries"] / seconds

@@ -292,11 +292,6 @@ static unsigned long long received_by_all(void) {
     return total;
 }
 
-static int members_per_channel(void) {
-    int members = (shared->connections - shared->stalled) / opt.channels;
-    return members > 0 ? members : 1;
-}
-
 /*
  * A random channel of those that did not get one of the last RESTING messages: with replacement, of a hundred channels some
  * would get two at once, which a server may join into one write, and a delivery would seem the cheaper the fewer there are.

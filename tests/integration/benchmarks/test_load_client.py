@@ -116,7 +116,7 @@ def test_servers_side_by_side_are_all_measured_and_one_that_refuses_stops_no_oth
     rate = found["gateway"]["rate"]
     assert rate["ok"]
     assert rate["seconds"] >= 0.4
-    assert rate["latency"]["count"] >= 20 * 100 * 0.4 * 0.5, "both turns count"
+    assert rate["latency"]["count"] > 0.7 * 0.4 * 100 * 20, "more than one of the two turns has"
 
 
 def test_every_connection_on_a_channel_of_its_own(tmp_path: Path, redis_server: EmbeddedRedis) -> None:

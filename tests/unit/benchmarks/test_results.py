@@ -11,6 +11,7 @@ import pytest
 
 from tests.benchmarks import machine
 from tests.benchmarks.load_client.results import for_report, merged, summarized
+from tests.support.polling import eventually
 
 MS = 1_000_000
 
@@ -19,7 +20,7 @@ def window(buckets: list[tuple[int, int]], seconds: float = 1.0, **changed: Any)
     histogram = summarized({"largest": max((top for top, _ in buckets), default=0), "buckets": buckets})
     counted = sum(number for _, number in buckets)
     whole: dict[str, Any] = {
-        "event": "ran", "ok": True, "seconds": seconds, "published": 40, "published_per_second": 40 / seconds,
+        "ok": True, "seconds": seconds, "published": 40, "published_per_second": 40 / seconds,
         "deliveries": counted, "deliveries_per_second": counted / seconds, "expected": counted, "received": counted,
         "bytes": 300 * counted, "churned": 0, "missing": 0, "doubled": 0, "swapped": 0, "closed": 0, "refused": 0,
         "latency": histogram, "probe": summarized({"largest": 0, "buckets": []}),
@@ -91,6 +92,21 @@ def test_undisturbed_processes_get_their_scheduler_back() -> None:
     finally:
         done.set()
         thread.join()
+
+
+async def test_cores_are_kept_awake_by_processes_that_run_only_when_nothing_else_does() -> None:
+    others = set(machine.children(os.getpid()))
+    with machine.undisturbed([]):
+        idlers = set(machine.children(os.getpid())) - others
+        assert len(idlers) == len({machine.SERVER_CORE, machine.CLIENT_CORE})
+        await eventually(lambda: all(os.sched_getscheduler(each) == os.SCHED_IDLE for each in idlers))
+        await eventually(
+            lambda: (
+                {next(iter(os.sched_getaffinity(each))) for each in idlers}
+                == {machine.SERVER_CORE, machine.CLIENT_CORE}
+            )
+        )
+    assert not set(machine.children(os.getpid())) & idlers
 
 
 def may_be_real_time() -> bool:
