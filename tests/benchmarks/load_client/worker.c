@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 enum { CLOSED, UPGRADING, GREETED, JOINING, READY, LEAVING, STALLED };
-enum { READ_SIZE = 256 * 1024, EVENTS = 64, RESTING = 256, KEEN_NS = 200000 };
+enum { READ_SIZE = 256 * 1024, EVENTS = 64, RESTING = 256, KEEN_NS = 200000, OFTEN_PER_SECOND = 10 };
 
 typedef struct {
     int fd;
@@ -46,25 +46,30 @@ static void raise_counter(atomic_ullong *counter, unsigned long long n) {
 }
 
 /*
- * Acknowledge what was read, now, from our core.
+ * What was read shall be acknowledged at once and by our core. With another machine at the other end, acknowledgements would
+ * cost the server's core little; those that Linux sends for us from there, in the middle of its writing, are half of a
+ * delivery's price.
  *
- * Left alone, Linux acknowledges small segments when they are read while a connection is busy, but at once after a pause of
- * 200 ms, and by a timer when its user ever answered quickly, as with a pong. The latter two are our work done by the
- * server's core, in the middle of its writing: half of a delivery's price, for those servers that send pings, and for
- * connections that hear little. With another machine at the other end they would cost the server nothing.
- *
- * 2 acknowledges what is due and keeps the kernel from doing it by itself until the second unread segment
- * (__tcp_sock_set_quickack).
+ * While a connection is busy Linux acknowledges small segments as we read them. It does not after we answered quickly, as with
+ * a pong (a timer does it then, where the segment arrived), so that is undone behind each send. Nor on what was silent for
+ * 200 ms, whose next 16 segments it acknowledges as they arrive: there we do it by hand, which also keeps the kernel from it
+ * (__tcp_sock_set_quickack; 2 acknowledges and takes us for one who answers again). Not everywhere: it is a system call for each
+ * message, and a client that is only just as quick as the server reads what that still has its hands on.
  */
-static void acknowledge(int fd) {
-    int due = 2;
-    setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &due, sizeof due);
+static void set_quick(int fd, int how) { setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &how, sizeof how); }
+
+static bool is_often_silent(void) {
+    return opt.channels > 1 || (shared->kind == C_RATE && shared->rate < OFTEN_PER_SECOND);
+}
+
+static void send_frame(connection *c, const char *frame, size_t size) {
+    if (send(c->fd, frame, size, MSG_NOSIGNAL) != (ssize_t)size && c->state != CLOSED) raise_counter(&me->faults.closed, 1);
+    set_quick(c->fd, 1);
 }
 
 static void send_text(connection *c, const char *text, size_t length) {
     char frame[2048];
-    size_t size = client_frame(1, text, length, frame);
-    if (send(c->fd, frame, size, MSG_NOSIGNAL) != (ssize_t)size && c->state != CLOSED) raise_counter(&me->faults.closed, 1);
+    send_frame(c, frame, client_frame(1, text, length, frame));
 }
 
 /* --- the check ----------------------------------------------------------------------------------------------------- */
@@ -216,8 +221,7 @@ static void take_frame(connection *c, int opcode, const char *payload, size_t le
         text_message(c, payload, length);
     } else if (opcode == 9) {
         char frame[256];
-        size_t size = client_frame(10, payload, length, frame);
-        send(c->fd, frame, size, MSG_NOSIGNAL);
+        send_frame(c, frame, client_frame(10, payload, length, frame));
     } else if (opcode == 8) {
         fprintf(stderr, "load client: closed by the server: %.*s\n", length > 2 ? (int)length - 2 : 0, payload + 2);
         raise_counter(&me->faults.closed, 1);
@@ -268,7 +272,7 @@ static void readable(connection *c) {
         return;
     }
     received_at = now_ns();
-    acknowledge(c->fd);
+    if (is_often_silent()) set_quick(c->fd, 2);
     raise_counter(&me->bytes, (unsigned long long)got);
     size_t length = have + (size_t)got, used = consume(c, buffer, length);
     if (c->state == CLOSED) return;
