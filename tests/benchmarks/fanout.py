@@ -20,6 +20,7 @@ from pathlib import Path
 from sharedjox_devstack.redis import EmbeddedRedis
 
 from . import machine, servers
+from .near_cores import PATIENCE, NearCores
 from .report import Report, read_budgets
 from .scenarios import Flood, Idle, Rate, Results, Scenario, StartServer, median, per_core, run_side_by_side
 from .servers import Server
@@ -58,7 +59,11 @@ def start(kind: str, redis: EmbeddedRedis, folder: Path, payload_bytes: int) -> 
 
 
 def run_round(
-    kinds: Sequence[str], redis: Mapping[str, EmbeddedRedis], folder: Path, options: argparse.Namespace
+    kinds: Sequence[str],
+    redis: Mapping[str, EmbeddedRedis],
+    folder: Path,
+    options: argparse.Namespace,
+    cores: NearCores,
 ) -> dict[str, dict[str, Results]]:
     """All scenarios on all kinds of servers, in turn in this order: results by kind and by place."""
 
@@ -66,9 +71,9 @@ def run_round(
         return {kind: partial(start, kind, redis[kind], folder, payload_bytes) for kind in kinds}
 
     found = {
-        "1k": run_side_by_side(starts(servers.PAYLOAD_BYTES), options.few, few(options.seconds)),
-        "10k": run_side_by_side(starts(servers.PAYLOAD_BYTES), options.connections, many(options.seconds)),
-        "2kB": run_side_by_side(starts(LARGE_BYTES), options.few, slow_readers(options.seconds)),
+        "1k": run_side_by_side(starts(servers.PAYLOAD_BYTES), options.few, few(options.seconds), cores=cores),
+        "10k": run_side_by_side(starts(servers.PAYLOAD_BYTES), options.connections, many(options.seconds), cores=cores),
+        "2kB": run_side_by_side(starts(LARGE_BYTES), options.few, slow_readers(options.seconds), cores=cores),
     }
     return {kind: {where: results[kind] for where, results in found.items()} for kind in kinds}
 
@@ -130,15 +135,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     machine.take_priority()
     kinds = ["gateway", "c", *(["python"] if options.python else [])]
     rounds: Rounds = {kind: [] for kind in kinds}
+    cores = NearCores(PATIENCE * options.repeat * options.seconds)
     with tempfile.TemporaryDirectory(prefix="sharedjox-bench-") as name, contextlib.ExitStack() as stack:
         # One for each, or a gateway would hear what is published for the other.
         redis = {kind: stack.enter_context(servers.redis_server(Path(name) / kind)) for kind in kinds}
         for number in range(options.repeat):
             order = kinds[number % len(kinds) :] + kinds[: number % len(kinds)]
-            for kind, results in run_round(order, redis, Path(name), options).items():
+            for kind, results in run_round(order, redis, Path(name), options, cores).items():
                 rounds[kind].append(results)
     report = Report("fanout", read_budgets("fanout"))
-    report.add(**figures(rounds))
+    report.add(**figures(rounds), turns=cores.turns, far_turns=cores.far_turns)
     report.details["parameters"] = vars(options)
     report.details["rounds"] = rounds
     return report.finish()

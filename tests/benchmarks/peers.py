@@ -21,6 +21,7 @@ from pathlib import Path
 from sharedjox_devstack.redis import EmbeddedRedis
 
 from . import machine, servers
+from .near_cores import PATIENCE, NearCores
 from .peer_servers import install, peer
 from .report import Report, read_budgets
 from .scenarios import Flood, Rate, Results, Scenario, median, per_core, run_side_by_side
@@ -62,18 +63,24 @@ def start(kind: str, redis: EmbeddedRedis, installed: Path, folder: Path) -> Abs
 
 
 def run_round(
-    kinds: Sequence[str], redis: EmbeddedRedis, installed: Path, folder: Path, options: argparse.Namespace
+    kinds: Sequence[str],
+    redis: EmbeddedRedis,
+    installed: Path,
+    folder: Path,
+    options: argparse.Namespace,
+    cores: NearCores,
 ) -> dict[str, dict[str, Results]]:
     """All scenarios on all kinds of servers, in turn in this order: results by kind and by "1k" and "10k"."""
     starts = {kind: partial(start, kind, redis, installed, folder) for kind in kinds}
     found = {
-        "1k": run_side_by_side(starts, options.few, few(options.seconds)),
+        "1k": run_side_by_side(starts, options.few, few(options.seconds), cores=cores),
         # Pongs on nchan and pings from other traffic have no counterpart there.
         "10k": run_side_by_side(
             starts,
             options.connections,
             many(options.seconds),
             skipped=lambda kind, scenario: kind == "nchan" and isinstance(scenario, Rate),
+            cores=cores,
         ),
     }
     return {kind: {where: results[kind] for where, results in found.items()} for kind in kinds}
@@ -202,15 +209,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = [name for name in options.only.split(",") if name] or available
     kinds = ["gateway", "c", *(name for name in available if name in wanted)]
     rounds: Rounds = {kind: [] for kind in kinds}
+    cores = NearCores(PATIENCE * options.repeat * options.seconds)
     with tempfile.TemporaryDirectory(prefix="sharedjox-bench-") as name:
         folder = Path(name)
         with servers.redis_server(folder) as redis:
             for number in range(options.repeat):
                 order = kinds[number % len(kinds) :] + kinds[: number % len(kinds)]
-                for kind, results in run_round(order, redis, options.folder, folder, options).items():
+                for kind, results in run_round(order, redis, options.folder, folder, options, cores).items():
                     rounds[kind].append(results)
     report = Report("peers", read_budgets("peers"))
-    report.add(**figures(rounds))
+    report.add(**figures(rounds), turns=cores.turns, far_turns=cores.far_turns)
     report.details["parameters"] = {name: str(each) for name, each in vars(options).items()}
     report.details["rounds"] = rounds
     text = table(rounds, options.repeat)

@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from . import machine
 from .load_client.client import LoadClient, LoadFailedError
 from .load_client.results import Result, for_report, merged
+from .near_cores import NearCores
 from .servers import Server
 
 SETTLE_SECONDS = 0.3
@@ -101,12 +103,14 @@ def run_side_by_side(
     scenarios: Sequence[Scenario],
     *,
     skipped: Callable[[str, Scenario], bool] = lambda _kind, _scenario: False,
+    cores: NearCores | None = None,
 ) -> dict[str, Results]:
     """Start a fresh server of every kind, connect to all, then run each scenario on one after the other, turn by turn.
 
-    So those that are compared run within seconds of each other, on a machine in the same state. The turns of a scenario
-    are one result (`load_client.results.merged`). The result of connecting, with `bytes_per_connection` of user memory,
-    is under "connect". A kind whose load client gave up has no results from there on.
+    So those that are compared run within seconds of each other, on a machine in the same state, of which `cores` see to
+    a part. The turns of a scenario are one result (`load_client.results.merged`). The result of connecting, with
+    `bytes_per_connection` of user memory, is under "connect". A kind whose load client gave up has no results from
+    there on.
     """
     results: dict[str, Results] = {kind: {} for kind in starts}
     clients: dict[str, LoadClient] = {}
@@ -131,7 +135,8 @@ def run_side_by_side(
             for _ in range(scenario.turns):
                 for kind, parts in list(turns.items()):
                     try:
-                        parts.append(scenario.run(clients[kind]))
+                        turn = partial(scenario.run, clients[kind])
+                        parts.append(cores.run(turn) if cores else turn())
                     except LoadFailedError as error:
                         give_up(kind, scenario.name, error)
                         del clients[kind], turns[kind]

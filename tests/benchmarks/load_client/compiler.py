@@ -52,3 +52,8 @@ def build_load_client() -> Path:
 def build_baseline() -> Path:
     """The baseline server's program. Raises: NoCompilerError."""
     return _compile(BUILD / "baseline", [FOLDER.parent / "baseline" / "server.c"], [])
+
+
+def build_core_distance() -> Path:
+    """The program that measures how far cores are apart. Raises: NoCompilerError."""
+    return _compile(BUILD / "core_distance", [FOLDER.parent / "core_distance" / "distance.c"], [])
