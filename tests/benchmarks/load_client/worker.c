@@ -50,21 +50,25 @@ static void raise_counter(atomic_ullong *counter, unsigned long long n) {
  * cost the server's core little; those that Linux sends for us from there, in the middle of its writing, are half of a
  * delivery's price.
  *
- * While a connection is busy Linux acknowledges small segments as we read them. It does not after we answered quickly, as with
- * a pong (a timer does it then, where the segment arrived), so that is undone behind each send. Nor on what was silent for
- * 200 ms, whose next 16 segments it acknowledges as they arrive: there we do it by hand, which also keeps the kernel from it
- * (__tcp_sock_set_quickack; 2 acknowledges and takes us for one who answers again). Not everywhere: it is a system call for each
- * message, and a client that is only just as quick as the server reads what that still has its hands on.
+ * While a connection is busy Linux acknowledges small segments as we read them, unless we answered quickly, as with a pong: then
+ * a timer does it, where the segment arrived. So the kernel is told that we do not answer. It also acknowledges the next 16
+ * segments as they arrive once a connection was silent for 200 ms, if we do not answer. Where that is often so it is told that
+ * we do, and each read is acknowledged by hand (__tcp_sock_set_quickack). Not everywhere: it is a system call for each message,
+ * and a client that is only just as quick as the server reads what that still has its hands on.
  */
+enum { WE_ANSWER = 0, WE_ONLY_READ = 1, ACKNOWLEDGE = 2 };
+
 static void set_quick(int fd, int how) { setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &how, sizeof how); }
 
 static bool is_often_silent(void) {
     return opt.channels > 1 || (shared->kind == C_RATE && shared->rate < OFTEN_PER_SECOND);
 }
 
+static void say_how_we_read(const connection *c) { set_quick(c->fd, is_often_silent() ? WE_ANSWER : WE_ONLY_READ); }
+
 static void send_frame(connection *c, const char *frame, size_t size) {
     if (send(c->fd, frame, size, MSG_NOSIGNAL) != (ssize_t)size && c->state != CLOSED) raise_counter(&me->faults.closed, 1);
-    set_quick(c->fd, 1);
+    say_how_we_read(c);
 }
 
 static void send_text(connection *c, const char *text, size_t length) {
@@ -272,7 +276,7 @@ static void readable(connection *c) {
         return;
     }
     received_at = now_ns();
-    if (is_often_silent()) set_quick(c->fd, 2);
+    if (is_often_silent()) set_quick(c->fd, ACKNOWLEDGE);
     raise_counter(&me->bytes, (unsigned long long)got);
     size_t length = have + (size_t)got, used = consume(c, buffer, length);
     if (c->state == CLOSED) return;
@@ -415,6 +419,8 @@ static void verify(void) {
 
 static void begin(void) {
     running = 1;
+    for (int i = 0; i < opened; i++)
+        if (list[i].state == READY) say_how_we_read(&list[i]);
     switch (shared->kind) {
     case C_CONNECT: start_connecting(); break;
     case C_DISCONNECT: disconnect_all(); finished(); break;
