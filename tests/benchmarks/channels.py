@@ -25,6 +25,7 @@ from sharedjox_devstack.redis import EmbeddedRedis
 from . import machine, servers
 from .load_client.client import LoadClient
 from .load_client.results import Result
+from .near_cores import PATIENCE, NearCores
 from .report import Report, read_budgets
 from .scenarios import Flood, Results, median, per_core, run_scenarios, tell
 
@@ -48,7 +49,9 @@ class Spreads(NamedTuple):
     many: list[Results]
 
 
-def measure(folder: Path, redis: EmbeddedRedis, spread: Spread, seconds: float, *, durable: bool) -> Results:
+def measure(
+    folder: Path, redis: EmbeddedRedis, spread: Spread, seconds: float, cores: NearCores, *, durable: bool
+) -> Results:
     """Two floods on a fresh gateway.
 
     With a window as wide as 256, a hundred channels would get several events per loop turn each, which are joined:
@@ -59,20 +62,22 @@ def measure(folder: Path, redis: EmbeddedRedis, spread: Spread, seconds: float, 
         scenarios = [Flood("cost", COST_WINDOW, seconds)]
         if not spread.active:
             scenarios.append(Flood("rate", RATE_WINDOW, seconds))
-        return run(server, spread, scenarios)
+        return run(server, spread, scenarios, cores)
 
 
-def measure_yardstick(folder: Path, spread: Spread, seconds: float) -> Results:
+def measure_yardstick(folder: Path, spread: Spread, seconds: float, cores: NearCores) -> Results:
     """The cost of the plain C server, which knows no history."""
     with servers.baseline(folder, channel=CHANNEL) as server:
-        return run(server, spread, [Flood("cost", COST_WINDOW, seconds)])
+        return run(server, spread, [Flood("cost", COST_WINDOW, seconds)], cores)
 
 
-def run(server: servers.Server, spread: Spread, scenarios: Sequence[Flood]) -> Results:
+def run(server: servers.Server, spread: Spread, scenarios: Sequence[Flood], cores: NearCores) -> Results:
     """The floods, each connection on a channel of its own."""
     if spread.active:
         server.name += " held"
-    return run_scenarios(server, spread.connections, scenarios, channels=spread.connections, active=spread.active)
+    return run_scenarios(
+        server, spread.connections, scenarios, channels=spread.connections, active=spread.active, cores=cores
+    )
 
 
 def measure_churn(folder: Path, redis: EmbeddedRedis, connections: int, seconds: float) -> Result:
@@ -141,6 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     machine.take_priority()
     spreads = Spread(FEW), Spread(options.connections, FEW), Spread(options.connections)
     found = {kind: Spreads([], [], []) for kind in ("durable", "transient", "c")}
+    cores = NearCores(PATIENCE * options.repeat * options.seconds)
     with tempfile.TemporaryDirectory(prefix="sharedjox-bench-") as name:
         folder = Path(name)
         with servers.redis_server(folder) as redis:
@@ -148,9 +154,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for kind, results in found.items():
                     for spread, into in zip(spreads, results, strict=True):
                         into.append(
-                            measure_yardstick(folder, spread, options.seconds)
+                            measure_yardstick(folder, spread, options.seconds, cores)
                             if kind == "c"
-                            else measure(folder, redis, spread, options.seconds, durable=kind == "durable")
+                            else measure(folder, redis, spread, options.seconds, cores, durable=kind == "durable")
                         )
             churn = measure_churn(folder, redis, 1000, options.seconds)
     report = Report("channels", read_budgets("channels"))
@@ -166,6 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     report.add(
         **cost_figures("c", found["c"]),
+        turns=cores.turns,
+        far_turns=cores.far_turns,
         churn_per_second=churn["churned"] / churn["seconds"],
         failed_runs=sum(
             not result[scenario]["ok"]

@@ -78,8 +78,20 @@ Results = dict[str, Result]
 StartServer = Callable[[], AbstractContextManager[Server]]
 
 
+def take_turn(scenario: Scenario, client: LoadClient, cores: NearCores | None) -> Result:
+    """One turn, with near cores where somebody sees to that."""
+    turn = partial(scenario.run, client)
+    return cores.run(turn) if cores else turn()
+
+
 def run_scenarios(
-    server: Server, connections: int, scenarios: Sequence[Scenario], *, channels: int = 1, active: int = 0
+    server: Server,
+    connections: int,
+    scenarios: Sequence[Scenario],
+    *,
+    channels: int = 1,
+    active: int = 0,
+    cores: NearCores | None = None,
 ) -> Results:
     """Connect, run, disconnect. The result of connecting is under "connect".
 
@@ -91,7 +103,7 @@ def run_scenarios(
         results["connect"] = client.connect()
         time.sleep(SETTLE_SECONDS)
         for scenario in scenarios:
-            result = merged([scenario.run(client) for _ in range(scenario.turns)])
+            result = merged([take_turn(scenario, client, cores) for _ in range(scenario.turns)])
             tell(server.name, connections, scenario.name, result)
             results[scenario.name] = for_report(result)
     return results
@@ -135,8 +147,7 @@ def run_side_by_side(
             for _ in range(scenario.turns):
                 for kind, parts in list(turns.items()):
                     try:
-                        turn = partial(scenario.run, clients[kind])
-                        parts.append(cores.run(turn) if cores else turn())
+                        parts.append(take_turn(scenario, clients[kind], cores))
                     except LoadFailedError as error:
                         give_up(kind, scenario.name, error)
                         del clients[kind], turns[kind]
