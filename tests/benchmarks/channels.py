@@ -25,7 +25,7 @@ from sharedjox_devstack.redis import EmbeddedRedis
 from . import machine, servers
 from .load_client.client import LoadClient
 from .load_client.results import Result
-from .near_cores import PATIENCE, NearCores
+from .near_cores import NearCores
 from .report import Report, read_budgets
 from .scenarios import Flood, Results, median, per_core, run_scenarios, tell
 
@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     machine.take_priority()
     spreads = Spread(FEW), Spread(options.connections, FEW), Spread(options.connections)
     found = {kind: Spreads([], [], []) for kind in ("durable", "transient", "c")}
-    cores = NearCores(PATIENCE * options.repeat * options.seconds)
+    cores = NearCores.of_run(options.repeat, options.seconds)
     with tempfile.TemporaryDirectory(prefix="sharedjox-bench-") as name:
         folder = Path(name)
         with servers.redis_server(folder) as redis:
@@ -172,8 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     report.add(
         **cost_figures("c", found["c"]),
-        turns=cores.turns,
-        far_turns=cores.far_turns,
+        **cores.figures(),
         churn_per_second=churn["churned"] / churn["seconds"],
         failed_runs=sum(
             not result[scenario]["ok"]

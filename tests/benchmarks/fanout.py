@@ -20,7 +20,7 @@ from pathlib import Path
 from sharedjox_devstack.redis import EmbeddedRedis
 
 from . import machine, servers
-from .near_cores import PATIENCE, NearCores
+from .near_cores import NearCores
 from .report import Report, read_budgets
 from .scenarios import Flood, Idle, Rate, Results, Scenario, StartServer, median, per_core, run_side_by_side
 from .servers import Server
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     machine.take_priority()
     kinds = ["gateway", "c", *(["python"] if options.python else [])]
     rounds: Rounds = {kind: [] for kind in kinds}
-    cores = NearCores(PATIENCE * options.repeat * options.seconds)
+    cores = NearCores.of_run(options.repeat, options.seconds)
     with tempfile.TemporaryDirectory(prefix="sharedjox-bench-") as name, contextlib.ExitStack() as stack:
         # One for each, or a gateway would hear what is published for the other.
         redis = {kind: stack.enter_context(servers.redis_server(Path(name) / kind)) for kind in kinds}
@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for kind, results in run_round(order, redis, Path(name), options, cores).items():
                 rounds[kind].append(results)
     report = Report("fanout", read_budgets("fanout"))
-    report.add(**figures(rounds), turns=cores.turns, far_turns=cores.far_turns)
+    report.add(**figures(rounds), **cores.figures())
     report.details["parameters"] = vars(options)
     report.details["rounds"] = rounds
     return report.finish()

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Self
 
 from .load_client.compiler import build_core_distance
 from .load_client.results import Result
@@ -44,6 +44,15 @@ class NearCores:
         self._distance = distance
         self.turns = 0
         self.far_turns = 0
+
+    @classmethod
+    def of_run(cls, repeat: int, seconds: float) -> Self:
+        """With the patience that fits a run of `repeat` rounds, `seconds` for each scenario."""
+        return cls(PATIENCE * repeat * seconds)
+
+    def figures(self) -> dict[str, float]:
+        """For a report."""
+        return {"turns": self.turns, "far_turns": self.far_turns}
 
     def run(self, turn: Callable[[], Result]) -> Result:
         """The result of a turn: the first that began and ended with near cores, or when patience is over any.

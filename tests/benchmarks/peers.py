@@ -21,7 +21,7 @@ from pathlib import Path
 from sharedjox_devstack.redis import EmbeddedRedis
 
 from . import machine, servers
-from .near_cores import PATIENCE, NearCores
+from .near_cores import NearCores
 from .peer_servers import install, peer
 from .report import Report, read_budgets
 from .scenarios import Flood, Rate, Results, Scenario, median, per_core, run_side_by_side
@@ -209,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = [name for name in options.only.split(",") if name] or available
     kinds = ["gateway", "c", *(name for name in available if name in wanted)]
     rounds: Rounds = {kind: [] for kind in kinds}
-    cores = NearCores(PATIENCE * options.repeat * options.seconds)
+    cores = NearCores.of_run(options.repeat, options.seconds)
     with tempfile.TemporaryDirectory(prefix="sharedjox-bench-") as name:
         folder = Path(name)
         with servers.redis_server(folder) as redis:
@@ -218,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for kind, results in run_round(order, redis, options.folder, folder, options, cores).items():
                     rounds[kind].append(results)
     report = Report("peers", read_budgets("peers"))
-    report.add(**figures(rounds), turns=cores.turns, far_turns=cores.far_turns)
+    report.add(**figures(rounds), **cores.figures())
     report.details["parameters"] = {name: str(each) for name, each in vars(options).items()}
     report.details["rounds"] = rounds
     text = table(rounds, options.repeat)
